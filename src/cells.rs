@@ -1,13 +1,13 @@
-//! Rows of cells, one row per slot, in pages that stay where they are: what a tier keeps of its slots.
+//! Rows of cells in pages: the storage of a tier, with one row for each slot.
 //!
-//! A page is an allocation of its own, so a slot more copies at most the page it is in, and no room is taken ahead of
-//! need but in the last page. The first page grows by doubling, since many signals have a key or two in a shard.
+//! Each page is a separate allocation. So a new slot copies at most the rows of its own page, and only the last page
+//! has unused memory. The first page grows by doubling, because many signals have only one or two keys in a shard.
 //!
-//! Invariant: every page but the last holds [`PAGE_SLOTS`] rows, all of the same length, which may be zero.
+//! Invariant: every page except the last holds [`PAGE_SLOTS`] rows. All rows have the same length, which may be zero.
 //!
-//! In memory only: there is nothing for a crash to leave behind.
+//! In memory only: a crash leaves nothing of it.
 
-/// The slots of a page. Part of the on-disk format.
+/// The number of slots of a page. Part of the on-disk format.
 pub(crate) const PAGE_SLOTS: usize = 32;
 
 /// See the module's documentation.
@@ -34,18 +34,18 @@ impl<T: Copy> Cells<T> {
         &self.pages[slot / PAGE_SLOTS][slot % PAGE_SLOTS * self.row_len..][..self.row_len]
     }
 
-    /// As [`row`](Self::row), to be changed.
+    /// Like [`row`](Self::row), for changes.
     #[inline]
     pub(crate) fn row_mut(&mut self, slot: usize) -> &mut [T] {
         &mut self.pages[slot / PAGE_SLOTS][slot % PAGE_SLOTS * self.row_len..][..self.row_len]
     }
 
-    /// All rows of a page, one after the other.
+    /// All rows of a page, one after another.
     pub(crate) fn page(&self, page: usize) -> &[T] {
         &self.pages[page]
     }
 
-    /// Adds a row of `blank` cells and gives it.
+    /// Adds a row of `blank` cells and returns it.
     pub(crate) fn push_row(&mut self, blank: T) -> &mut [T] {
         let (row_len, page_rows_len) = (self.row_len, self.rows_len % PAGE_SLOTS);
         let is_first = self.rows_len < PAGE_SLOTS;
@@ -66,7 +66,7 @@ impl<T: Copy> Cells<T> {
         self.row_mut(rows_len)
     }
 
-    /// Makes room for as many more rows, but not beyond the page of the next one.
+    /// Reserves memory for this many more rows, but not beyond the page of the next row.
     pub(crate) fn reserve(&mut self, additional_len: usize) {
         let additional_len = additional_len.min(PAGE_SLOTS - self.rows_len % PAGE_SLOTS);
         let cells_len = additional_len * self.row_len;
@@ -87,9 +87,9 @@ impl<T: Copy> Cells<T> {
     }
 }
 
-/// Makes room for `additional_len` more elements, one for a slot. When that is not at hand, room is made for twice as many
-/// as there are, up to a page, and from then on for an eighth more, but a page at least: most signals have few keys in a
-/// shard, and doubling on would leave up to half of the room unused.
+/// Reserves memory for `additional_len` more elements, one for each slot. If the capacity is too small, it doubles up
+/// to one page. From then on it grows by an eighth, but by at least a page: most signals have few keys in a shard, and
+/// further doubling would leave up to half of the memory unused.
 pub(crate) fn reserve_slots<T>(vec: &mut Vec<T>, additional_len: usize) {
     if vec.capacity() - vec.len() < additional_len {
         let more_len = (vec.len() / 8).max(vec.len().min(PAGE_SLOTS));

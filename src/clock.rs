@@ -1,9 +1,11 @@
-//! The clock. It limits event times, and it starts the timed sync when the caller does the background work.
+//! The clock. It limits event times. It also gives the time of the timed sync when the caller does the background work.
+//!
+//! A clock holds no state of the database, so a crash leaves nothing of it.
 
 use std::fmt::Debug;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Tells the time. Given through the options, so that tests are deterministic.
+/// A source of the current time. [`Options::clock`](crate::Options::clock) sets it, so that tests are deterministic.
 pub trait Clock: Send + Sync + Debug {
     /// Milliseconds since the Unix epoch.
     fn now_ms(&self) -> i64;
@@ -15,10 +17,7 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now_ms(&self) -> i64 {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "this is the clock that everything else is to use"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "all other code must use this clock")]
         let now = SystemTime::now();
         match now.duration_since(UNIX_EPOCH) {
             Ok(after) => i64::try_from(after.as_millis()).unwrap_or(i64::MAX),

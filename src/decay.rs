@@ -1,8 +1,8 @@
 //! Exponential decay in base 2 whose result is the same on every platform.
 //!
 //! The scheme is forward decay (Cormode, Shkapenyuk, Srivastava, Xu, "Forward Decay: A Practical Time Decay Model for
-//! Streaming Systems", ICDE 2009) with a landmark that moves by whole half-lives. Time is cut into periods of one
-//! half-life, numbered from the Unix epoch. A score is kept relative to the beginning `L` of the period of its newest
+//! Streaming Systems", ICDE 2009) with a landmark that moves by whole half-lives. Time is divided into periods of one
+//! half-life, numbered from the Unix epoch. A score is stored relative to the beginning `L` of the period of its newest
 //! event:
 //!
 //! ```text
@@ -10,16 +10,15 @@
 //! at now  = stored * 2^-(period(now) - period(newest)) / growth(now)
 //! ```
 //!
-//! so that an event costs one [`HalfLife::growth`], between 1 and 2, and moving the landmark is a multiplication by a
-//! power of two, which is exact: the sum never overflows and no rounding gathers however often the landmark moves.
-//! Events may come in any order; only the order of the additions differs. [`hot`](crate::signals::hot) has the bound on
-//! their rounding.
+//! So an event costs one [`HalfLife::growth`], between 1 and 2. A move of the landmark is a multiplication by a power
+//! of two, which is exact: the sum never overflows, and moves of the landmark add no rounding error. Events may come in
+//! any order; only the order of the additions differs. [`hot`](crate::signals::hot) has the bound on their rounding.
 //!
-//! Invariant: nothing here calls the platform's mathematics library or a fused multiply-add. Every result is made of
-//! single IEEE 754 additions, subtractions, multiplications and divisions, so that a log replayed on another machine gives the
-//! same bits. Values under 2^-1022 lose precision and end as zero.
+//! Invariant: no function of this module calls the platform's mathematics library or a fused multiply-add. Each result
+//! comes from single IEEE 754 additions, subtractions, multiplications and divisions, so that the replay of a log on
+//! another machine gives the same bits. Values under 2^-1022 lose precision and become zero.
 //!
-//! Pure functions: there is nothing for a crash to leave behind.
+//! Pure functions: a crash leaves nothing of them.
 
 use crate::limits;
 
@@ -60,7 +59,8 @@ const TABLE: [u64; TABLE_LEN] = [
 ];
 const TABLE_LEN: usize = 32;
 
-/// `ln(2)^k / k!` for k = 1 to 7: the Taylor series of `2^r`. At `r = 1/32` what is left out is under 2^-59.
+/// `ln(2)^k / k!` for k = 1 to 7: the Taylor series of `2^r`. At `r = 1/32` the sum of the omitted terms is under
+/// 2^-59.
 const TAYLOR: [u64; 7] = [
     0x3fe6_2e42_fefa_39ef,
     0x3fce_bfbd_ff82_c58f,
@@ -71,10 +71,10 @@ const TAYLOR: [u64; 7] = [
     0x3eef_fcbf_c588_b0c7,
 ];
 
-/// Adding this to a number in `[0, 1)` leaves the number, rounded to a multiple of 1/32, in the sum's last bits.
+/// The sum of this and a number in `[0, 1)` has the number, rounded to a multiple of 1/32, in its last bits.
 const ROUND_TO_TABLE: f64 = 1.5 * (1_u64 << 52) as f64 / TABLE_LEN as f64;
 
-/// Half the distance of two entries: subtracted first, so that the rounding is to the entry below.
+/// Half the distance of two entries. It is subtracted first, so that the rounding is to the lower entry.
 const HALF_STEP: f64 = 0.5 / TABLE_LEN as f64;
 
 /// `2^fraction` for a `fraction` in `[0, 1)`, within two units in the last place.
@@ -87,7 +87,8 @@ pub(crate) fn exp2_fraction(fraction: f64) -> f64 {
     let rest = fraction - (shifted - ROUND_TO_TABLE);
     let [c1, c2, c3, c4, c5, c6, c7] = TAYLOR.map(f64::from_bits);
     let square = rest * rest;
-    // Estrin's order: short chains of dependent operations, so that several half-lives overlap.
+    // Estrin's order: short chains of dependent operations, so that the processor computes several half-lives at a
+    // time.
     let low = (c1 + c2 * rest) + (c3 + c4 * rest) * square;
     let high = (c5 + c6 * rest) + c7 * square;
     let power_minus_one = rest * (low + high * (square * square));
@@ -98,18 +99,19 @@ pub(crate) fn exp2_fraction(fraction: f64) -> f64 {
 const EXPONENT_BIAS: i64 = 1023;
 const EXPONENT_MIN: i64 = -1022;
 const EXPONENT_SHIFT: u32 = 52;
-/// From the largest finite number to under the smallest one it takes 2098 halvings.
+/// After 2098 halvings the largest finite number is below the smallest one.
 const EXPONENT_SPAN: i64 = 2200;
 
-/// `value * 2^exponent`: exact while the result is under 2^1024 and not under 2^-1022, towards zero below that.
+/// `value * 2^exponent`. The result is exact from 2^-1022 up to under 2^1024; smaller results lose precision and become
+/// zero.
 ///
-/// Every `exponent` is legal. It is the caller's part that the result is finite: the engine only scales down.
+/// Every `exponent` is legal. The caller must make sure that the result is finite: the engine only scales down.
 #[inline]
 pub(crate) fn scale_pow2(value: f64, exponent: i64) -> f64 {
     if (EXPONENT_MIN..=EXPONENT_BIAS).contains(&exponent) {
         value * normal_pow2(exponent)
     } else {
-        scale_far(value, exponent)
+        scale_in_steps(value, exponent)
     }
 }
 
@@ -120,7 +122,7 @@ fn normal_pow2(exponent: i64) -> f64 {
 }
 
 #[cold]
-fn scale_far(value: f64, exponent: i64) -> f64 {
+fn scale_in_steps(value: f64, exponent: i64) -> f64 {
     let mut value = value;
     let mut left = exponent.clamp(-EXPONENT_SPAN, EXPONENT_SPAN);
     while left != 0 {
@@ -131,7 +133,7 @@ fn scale_far(value: f64, exponent: i64) -> f64 {
     value
 }
 
-/// Floor division of times by a number fixed beforehand, without a division instruction.
+/// Floor division of times by a constant divisor, without a division instruction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Divisor {
     divisor: u64,
@@ -176,16 +178,16 @@ impl Divisor {
     }
 }
 
-/// A time, as a half-life sees it.
+/// The period and the growth of a time for one half-life.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct DecayTime {
     /// The number of its period.
     pub(crate) period: i64,
-    /// The first time of its period, or the earliest there is.
+    /// The first time of its period; at least `i64::MIN`.
     pub(crate) first_ms: i64,
-    /// The last time of its period, or the latest there is.
+    /// The last time of its period; at most `i64::MAX`.
     pub(crate) last_ms: i64,
-    /// As [`HalfLife::growth`].
+    /// See [`HalfLife::growth`].
     pub(crate) growth: f64,
 }
 
@@ -215,19 +217,19 @@ impl HalfLife {
     /// `2^((t_ms - L) / half-life)` where `L` is the beginning of `t_ms`'s period: from 1 to under 2.
     #[inline]
     pub(crate) fn growth(&self, t_ms: i64) -> f64 {
-        self.split(t_ms).1
+        self.period_and_growth(t_ms).1
     }
 
-    /// The period and the growth of `t_ms` for the price of one.
+    /// The period and the growth of `t_ms`, at the cost of one of them.
     #[inline]
-    pub(crate) fn split(&self, t_ms: i64) -> (i64, f64) {
-        let DecayTime { period, growth, .. } = self.moment(t_ms);
+    pub(crate) fn period_and_growth(&self, t_ms: i64) -> (i64, f64) {
+        let DecayTime { period, growth, .. } = self.decay_time(t_ms);
         (period, growth)
     }
 
-    /// All there is to know of `t_ms` for the price of one.
+    /// The period with its bounds and the growth of `t_ms`, at the cost of one of them.
     #[inline]
-    pub(crate) fn moment(&self, t_ms: i64) -> DecayTime {
+    pub(crate) fn decay_time(&self, t_ms: i64) -> DecayTime {
         let (period, rest_ms) = self.divisor.div_rem(t_ms);
         // Under 2^45, so converting a signed number is exact, and faster than an unsigned one.
         let fraction = rest_ms as i64 as f64 * self.per_ms;
@@ -240,5 +242,5 @@ impl HalfLife {
     }
 }
 
-/// A half-life too long for the fraction of a period to stay under one would break `exp2_fraction`.
+/// With a longer half-life the fraction of a period could round to one, which `exp2_fraction` does not accept.
 const _: () = assert!(limits::DURATION_MS_MAX < 1 << 50);

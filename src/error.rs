@@ -1,4 +1,4 @@
-//! The one error type of the crate.
+//! The error type of the crate.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::{Receipt, SetBack};
 
-/// Every error, one variant for each case that a caller may want to tell apart.
+/// Every error, with one variant for each case that a caller may handle in its own way.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -27,19 +27,19 @@ pub enum Error {
         path: PathBuf,
         /// The offset in the file, in bytes.
         offset: u64,
-        /// The sequence number of the frame concerned, where there is one.
+        /// The sequence number of the damaged frame or record; `None` if the damage lies in neither.
         sequence: Option<u64>,
-        /// What is wrong there.
+        /// The damage.
         what: &'static str,
     },
     /// A stored value is damaged or missing. Nothing was changed.
     CorruptValue {
         /// The storage key.
         key: Vec<u8>,
-        /// What is wrong with the value.
+        /// The damage of the value.
         what: &'static str,
     },
-    /// The file is of an older or a newer version of the format than this build reads. Nothing was changed.
+    /// The file has an older or a newer version of the format than this build reads. Nothing was changed.
     UnsupportedVersion {
         /// The file, or the storage key's description.
         path: PathBuf,
@@ -57,34 +57,34 @@ pub enum Error {
     ForeignDatabase {
         /// The file.
         path: PathBuf,
-        /// The database id it carries.
+        /// The database id in the file.
         found: u128,
         /// The database id of this database.
         expected: u128,
     },
     /// The file belongs to another history of this database. Nothing was changed.
     ///
-    /// Files of two copies of the database were mixed, or only a part of the database was restored from a backup. Restore all
-    /// files of one copy.
+    /// Files of two copies of the database were mixed, or only a part of the database was restored from a backup.
+    /// Restore all files of one copy.
     ForeignHistory {
         /// The file: a segment of the log or a file of the store.
         path: PathBuf,
-        /// How the file differs from the rest of the database.
+        /// The difference between the file and the rest of the database.
         what: &'static str,
     },
-    /// A part of the log that is needed is not there. Nothing was changed.
+    /// A needed part of the log, or a needed file of the store, is missing. Nothing was changed.
     SegmentMissing {
-        /// The directory of the log.
+        /// The directory of the log or the store.
         path: PathBuf,
-        /// The first sequence number that is missing.
+        /// A sequence number that is missing.
         sequence: u64,
     },
-    /// There is no database, and the options do not allow creating one. Nothing was changed.
+    /// The directory holds no database, and the options do not allow creating one. Nothing was changed.
     DatabaseMissing {
-        /// The directory that was to hold it.
+        /// The directory.
         path: PathBuf,
     },
-    /// There is a log, but the storage engine holds no record of the database. Nothing was changed.
+    /// A log exists, but the storage engine holds no record of the database. Nothing was changed.
     StorageMissing {
         /// The directory of the log.
         path: PathBuf,
@@ -92,9 +92,10 @@ pub enum Error {
     /// The schema at open differs from the persisted one by more than appended signals and bounds of co-engagement.
     /// Nothing was changed.
     SchemaMismatch {
-        /// The signal whose declaration differs, lossily decoded; `(co-engagement)` for the half-life of that.
+        /// The signal whose declaration differs, lossily decoded; `(co-engagement)` if the half-life of co-engagement
+        /// differs.
         signal: String,
-        /// What differs.
+        /// The part that differs.
         what: &'static str,
     },
     /// An argument is not accepted. Nothing was changed.
@@ -103,60 +104,60 @@ pub enum Error {
         field: &'static str,
         /// Its value, as text.
         value: String,
-        /// Why it is refused.
+        /// The reason for the refusal.
         reason: &'static str,
     },
     /// An argument is over a limit. Nothing was changed.
     LimitExceeded {
-        /// What is limited.
+        /// The limited quantity.
         what: &'static str,
         /// The limit.
         limit: u64,
-        /// What was asked for.
+        /// The requested value.
         found: u64,
     },
-    /// No such signal in the schema. Nothing was changed.
+    /// The schema has no such signal. Nothing was changed.
     UnknownSignal {
-        /// The name or number asked for, lossily decoded.
+        /// The requested name or number, lossily decoded.
         signal: String,
     },
-    /// No such collection. Nothing was changed.
+    /// The database has no such collection. Nothing was changed.
     UnknownCollection {
-        /// The name asked for, lossily decoded.
+        /// The requested name, lossily decoded.
         name: String,
     },
     /// The collection exists already. Nothing was changed.
     CollectionExists {
-        /// The name asked for, lossily decoded.
+        /// The requested name, lossily decoded.
         name: String,
     },
-    /// Another handle, in this process or another, has the database open.
+    /// Another handle, in this process or in another one, has the database open.
     Locked {
         /// The lock file.
         path: PathBuf,
     },
-    /// The calling process is a forked child, and the handle belongs to the process that opened it. Nothing was changed.
-    /// The child can drop its copy, and open the database once the other process has closed it.
+    /// The calling process is a forked child, and the handle belongs to the process that opened it. Nothing was
+    /// changed. The child can drop its copy, and open the database once the other process has closed it.
     Forked {
         /// The directory of the database.
         path: PathBuf,
         /// The id of the process that opened the handle.
         opened_by: u32,
     },
-    /// A directory of the database was removed or replaced; or the lock file was, and the directory itself cannot be locked, so
-    /// another process may have the database open. Also if the check itself fails.
+    /// A directory of the database was removed or replaced, or the check for that failed. Also: the lock file was
+    /// removed or replaced, and the directory itself cannot be locked, so another process may have the database open.
     DirectoryLost {
         /// The directory of the database.
         path: PathBuf,
         /// The result of the check.
         source: io::Error,
     },
-    /// A failure, of this call or of an earlier one, ended all writing through this handle or store.
+    /// A failure of this call or of an earlier call ended all writing through this handle or store.
     Poisoned {
         /// The first failure.
         cause: Arc<Error>,
     },
-    /// A change of memory, or a step of writing, panicked or failed before it was complete.
+    /// A change of memory or a step of writing panicked or failed before it was complete.
     Panicked {
         /// The operation.
         operation: &'static str,
@@ -170,18 +171,19 @@ pub enum Error {
         /// The engine's error.
         source: Box<dyn StdError + Send + Sync>,
     },
-    /// The call failed and may have been applied. After reopening it is there completely or not at all, never twice. See [`Error::outcome_is_unknown`].
+    /// The call failed and may have been applied. After a reopen it is applied once or not at all, never in part and
+    /// never twice. See [`Error::outcome_is_unknown`].
     OutcomeUnknown {
         /// The receipt of a call that records or forgets; `None` for a change of a collection.
         receipt: Option<Receipt>,
         /// The failure.
         source: Box<Error>,
     },
-    /// One event of a batch is at fault. Nothing was changed.
+    /// One event of a batch is not valid. Nothing was changed.
     InBatch {
         /// The event's index in the batch.
         index: usize,
-        /// What is wrong with it.
+        /// The error of the event.
         source: Box<Error>,
     },
 }
@@ -197,9 +199,9 @@ impl Error {
 
     /// Returns true if the call may have been applied: it is of the kind [`Error::OutcomeUnknown`].
     ///
-    /// Any other error of a call that records, forgets or changes a collection means a refusal: nothing was changed, also
-    /// after reopening. The call can be repeated once the cause is gone; after `Poisoned` or `Closed`, on a reopened handle.
-    /// `sync`, `checkpoint` and `close` change no data, so they never give this error.
+    /// Any other error of a call that records, forgets or changes a collection means a refusal: nothing was changed,
+    /// also after a reopen. The call can be repeated when the cause has been removed; after `Poisoned` or `Closed`, on
+    /// a reopened handle. `sync`, `checkpoint` and `close` change no data, so they never return this error.
     ///
     /// # Examples
     /// A retry that counts no event twice:
@@ -207,8 +209,8 @@ impl Error {
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// use tidaldb::{EntityId, Error, Options, Schema, Signal, SignalEvent, TidalDb};
     ///
-    /// /// Records the event exactly once, also after a disk failure. Returns the usable handle. If the database cannot be
-    /// /// opened yet, the error holds the receipt, to continue later.
+    /// /// Records the event exactly once, also after a disk failure. Returns the usable handle. If the reopen fails, the
+    /// /// error holds the receipt, to continue later.
     /// fn record_once(
     ///     mut db: TidalDb,
     ///     event: &SignalEvent<'_>,
@@ -217,9 +219,9 @@ impl Error {
     ///     loop {
     ///         let Err(error) = db.record(event) else { return Ok(db) };
     ///         if !matches!(error, Error::Poisoned { .. } | Error::OutcomeUnknown { .. }) {
-    ///             return Err(error); // The event itself is at fault.
+    ///             return Err(error); // The event itself is not valid.
     ///         }
-    ///         drop(db); // The handle is of no use any more.
+    ///         drop(db); // The handle cannot write any more.
     ///         let Ok(reopened) = reopen() else { return Err(error) };
     ///         db = reopened;
     ///         if let Some(receipt) = error.receipt() {
@@ -229,7 +231,7 @@ impl Error {
     ///                 None => return Err(error), // More than 32 openings ago.
     ///             }
     ///         }
-    ///         // Refused or lost: the event is not there, so it is recorded again.
+    ///         // Refused or lost: the database does not have the event, so the loop records it again.
     ///     }
     /// }
     /// # let dir = std::env::temp_dir().join(format!("tidaldb-retry-{}", std::process::id()));
@@ -243,8 +245,8 @@ impl Error {
     /// # Ok(())
     /// # }
     /// ```
-    /// A change of a collection is made again in the same way, without a look at the receipt: a member that is there already
-    /// gives `Ok(false)`, and a collection that exists gives [`Error::CollectionExists`].
+    /// A change of a collection is repeated in the same way, without a receipt: adding a present member returns
+    /// `Ok(false)`, and creating an existing collection returns [`Error::CollectionExists`].
     pub fn outcome_is_unknown(&self) -> bool {
         matches!(self, Self::OutcomeUnknown { .. })
     }
@@ -262,7 +264,7 @@ impl Error {
         self.receipt().map(|receipt| receipt.sequence)
     }
 
-    /// This failure, of a call that may have been applied.
+    /// This failure as the error of a call that may have been applied.
     pub(crate) fn with_unknown_outcome(self, receipt: Option<Receipt>) -> Self {
         Self::OutcomeUnknown {
             receipt,
@@ -282,8 +284,9 @@ impl Error {
         self
     }
 
-    /// Removes `OutcomeUnknown` and `Poisoned` around the first cause, for a failed open: no handle remains that could be
-    /// poisoned. Gives `Poisoned` if another reference to the cause exists, so the parts are dropped first.
+    /// Removes `OutcomeUnknown` and `Poisoned` around the first cause, for a failed open, after which no poisoned
+    /// handle exists. Returns `Poisoned` if another reference to the cause exists, so the caller drops the parts of the
+    /// handle first.
     pub(crate) fn into_first_cause(self) -> Self {
         match self {
             Self::OutcomeUnknown { source, .. } => source.into_first_cause(),
@@ -386,14 +389,14 @@ impl fmt::Display for Error {
             Self::DatabaseMissing { path } => {
                 write!(
                     f,
-                    "there is no database in {}, and the options do not allow creating one",
+                    "{} holds no database, and the options do not allow creating one",
                     path.display()
                 )
             }
             Self::StorageMissing { path } => {
                 write!(
                     f,
-                    "there is a log in {} but the storage that belongs to it is missing",
+                    "{} holds a log, but the storage that belongs to it is missing",
                     path.display()
                 )
             }
@@ -404,8 +407,8 @@ impl fmt::Display for Error {
             Self::LimitExceeded { what, limit, found } => {
                 write!(f, "{what}: {found} is over the limit of {limit}")
             }
-            Self::UnknownSignal { signal } => write!(f, "no signal {signal:?} in the schema"),
-            Self::UnknownCollection { name } => write!(f, "no collection {name:?}"),
+            Self::UnknownSignal { signal } => write!(f, "the schema has no signal {signal:?}"),
+            Self::UnknownCollection { name } => write!(f, "the database has no collection {name:?}"),
             Self::CollectionExists { name } => write!(f, "collection {name:?} exists already"),
             Self::Locked { path } => write!(f, "{} is locked by another handle", path.display()),
             Self::Forked { path, opened_by } => write!(
@@ -421,7 +424,7 @@ impl fmt::Display for Error {
                 )
             }
             Self::Poisoned { .. } => f.write_str("writing has ended because of a failure"),
-            Self::Panicked { operation } => write!(f, "{operation} was not completed, it panicked or failed"),
+            Self::Panicked { operation } => write!(f, "{operation} was not completed: it panicked or failed"),
             Self::Closed => f.write_str("the database is closed"),
             Self::Storage { operation, .. } => write!(f, "the storage engine failed in {operation}"),
             Self::OutcomeUnknown { receipt, .. } => fmt_unknown_outcome(f, *receipt),
@@ -435,7 +438,7 @@ fn fmt_unknown_outcome(f: &mut fmt::Formatter<'_>, receipt: Option<Receipt>) -> 
     let sequence = sequence.unwrap_or_default();
     write!(
         f,
-        "the call{sequence} failed and may have been applied; its outcome is known after reopening"
+        "the call{sequence} failed and may have been applied; reopen the database to learn its outcome"
     )
 }
 

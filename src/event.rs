@@ -1,4 +1,4 @@
-//! The event: what an application records.
+//! The event: the input of a call that records.
 
 use crate::{CohortId, EntityId, SignalId, UserId};
 
@@ -15,18 +15,19 @@ use crate::{CohortId, EntityId, SignalId, UserId};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SignalEvent<'a> {
-    /// What was engaged with.
+    /// The entity that the user engaged with.
     pub entity: EntityId,
-    /// How.
+    /// The kind of engagement.
     pub signal: SignalId,
-    /// How much; dimensionless, at most [`WEIGHT_ABS_MAX`](crate::limits::WEIGHT_ABS_MAX) either way. Counts ignore it.
+    /// The amount of engagement; dimensionless, with an absolute value of at most
+    /// [`WEIGHT_ABS_MAX`](crate::limits::WEIGHT_ABS_MAX). Counts ignore it.
     pub weight: f64,
-    /// When, in milliseconds since the Unix epoch. A time ahead of the database's clock is set back to the clock's now, or
-    /// refused: see [`TidalDb::record`](crate::TidalDb::record).
+    /// The time of the engagement, in milliseconds since the Unix epoch. A time ahead of the database's clock is set
+    /// back to the clock's time, or refused: see [`TidalDb::record`](crate::TidalDb::record).
     pub at_ms: i64,
-    /// By whom; without a user an event feeds no co-engagement.
+    /// The user that engaged. An event without a user changes no co-engagement.
     pub user: Option<UserId>,
-    /// The cohorts whose aggregates it feeds too; one that is named twice is fed twice.
+    /// The cohorts whose aggregates count this event too. A cohort that is listed twice counts it twice.
     pub cohorts: &'a [CohortId],
 }
 

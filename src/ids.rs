@@ -1,4 +1,4 @@
-//! The identifiers that an application uses, and random values for the ids that the engine draws itself.
+//! The identifiers that an application uses, and random values for the ids that the engine chooses.
 
 use std::collections::hash_map::RandomState;
 use std::fmt;
@@ -26,29 +26,30 @@ macro_rules! id {
 }
 
 id! {
-    /// What is ranked: a video, an article, a product. Every value is legal, `0` and `u64::MAX` too.
+    /// An item that the application ranks: a video, an article, a product. Every value is legal, also `0` and
+    /// `u64::MAX`.
     EntityId(u64)
 }
 id! {
-    /// Who engaged. Every value is legal.
+    /// A user that engages with entities. Every value is legal.
     UserId(u64)
 }
 id! {
-    /// A segment of the audience that gets aggregates of its own. Every value is legal.
+    /// A part of the audience with its own aggregates. Every value is legal.
     CohortId(u64)
 }
 id! {
-    /// A signal by its place in the schema. Obtain it from [`Schema::signal_id`](crate::Schema::signal_id).
+    /// A signal by its position in the schema. [`Schema::signal_id`](crate::Schema::signal_id) returns it.
     SignalId(u16)
 }
 
-/// A random value, from the randomness that the standard library gives its hash maps. The process id is part of it, since a
-/// forked child begins with the same randomness as its parent. Not for secrets.
+/// A random value, from the random keys of the standard library's hash maps. It depends on the process id too, because
+/// a forked child begins with the same random keys as its parent. Not for secrets.
 pub(crate) fn random_u64() -> u64 {
     RandomState::new().hash_one(process::id())
 }
 
-/// Two [random values](random_u64) in one.
+/// Two [random values](random_u64) as one number.
 pub(crate) fn random_u128() -> u128 {
     u128::from(random_u64()) << 64 | u128::from(random_u64())
 }

@@ -1,12 +1,12 @@
 //! tidaldb: an embedded signal ledger for ranking and personalisation.
 //!
-//! An application records engagement with entities; tidaldb keeps decayed scores, windowed counts, aggregates for each
-//! cohort, collections and co-engagement, and survives a crash at any moment without losing an acknowledged event or
-//! counting one twice. Standard library only.
+//! An application records engagement with entities. tidaldb computes decayed scores, windowed counts, aggregates for
+//! each cohort, collections and co-engagement. A crash at any point in time loses no event that the
+//! [durability](Durability) policy promises, and no event counts twice. Standard library only.
 //!
 //! # Overview
-//! - [`Schema`] and [`Signal`] declare the signals, and the scores and windows that are kept of them.
-//! - [`Options`] say how a database is opened: [`Durability`], sizes, the threads for the [`Background`] work.
+//! - [`Schema`] and [`Signal`] declare the signals, and the scores and windows of each signal.
+//! - [`Options`] are the options of an open: [`Durability`], sizes, the threads for the [`Background`] work.
 //! - [`TidalDb`] is the handle: record, read, collections, sync, checkpoint, close.
 //! - [`storage::StorageEngine`] stores checkpoints and collections; [`fs::FileAccess`] is the only way to files.
 //! - [`Error`] has a variant for each kind of failure; [`limits`] holds every limit.
@@ -25,10 +25,10 @@
 //! for item in [1, 2, 3] {
 //!     db.record(&SignalEvent::new(like, EntityId(item), at_ms).with_user(UserId(42)))?;
 //! }
-//! // Half of the score is left after a half-life; one event of the last seven days was for item 1.
+//! // After one half-life the score is a half. Item 1 has one event in the last seven days.
 //! assert_eq!(db.score(EntityId(1), like, 0, at_ms + 86_400_000)?, 0.5);
 //! assert_eq!(db.windowed_count(EntityId(1), like, 1, 7, at_ms)?, 1);
-//! // Who liked item 1 also liked items 2 and 3.
+//! // The users that liked item 1 also liked items 2 and 3.
 //! let related: Vec<_> = db.related(EntityId(1), 10, at_ms)?.into_iter().map(|(item, _)| item.0).collect();
 //! assert_eq!(related, [2, 3]);
 //! db.close()?;
@@ -38,12 +38,14 @@
 //! ```
 //!
 //! # After a crash
-//! The state after reopening equals every event up to some sequence number applied exactly once, without a hole;
-//! [`Durability`] says how far that reaches at least. A call is one frame of the log, wholly there or wholly absent.
+//! The state after a reopen equals every event up to some sequence number applied exactly once, without a gap.
+//! [`Durability`] gives the least such number. A call is one frame of the log, which is wholly recovered or wholly
+//! absent.
 //!
 //! # Features
-//! `test-utils`, off by default, adds the module `testing`: crash points compiled into the write paths, an injector that
-//! crashes at them, a simulated disk, and the kit that proves recovery. Without it nothing of these is in the build.
+//! `test-utils`, off by default, adds the module `testing`: crash points compiled into the write paths, an injector
+//! that crashes at them, a simulated disk, and the crash-recovery test kit. A build without the feature contains none
+//! of these.
 
 mod cells;
 mod clock;

@@ -1,6 +1,6 @@
-//! Taking locks. The standard library's lock poisoning is not used: it misses a panic on a thread that unwinds already,
-//! for example in a destructor. A failure is recorded by [`Poison::attempt`](crate::poison::Poison::attempt), and a value
-//! that readers may see is an [`Intact`].
+//! Locks. The standard library's lock poisoning is not used: it misses a panic on a thread that unwinds already, for
+//! example in a destructor. [`Poison::attempt`](crate::poison::Poison::attempt) records a failure, and [`Intact`]
+//! guards a value that is read after a failure.
 //!
 //! In memory only: a crash leaves nothing of it.
 
@@ -9,7 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockW
 
 use crate::Error;
 
-/// How often a lock is tried before the thread sleeps, and how long it pauses between: some ten microseconds in all.
+/// The number of tries to take a lock before the thread sleeps, and the number of spins between two tries: together
+/// about ten microseconds.
 const TRIES: u32 = 500;
 const PAUSES: u32 = 4;
 
@@ -28,8 +29,9 @@ pub(crate) fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Takes `mutex`, which is held for a few microseconds at a time. Tries for a while before the thread sleeps: a sleeping
-/// thread is woken long after the lock was free, and the thread that wakes it pays for that too.
+/// Takes `mutex`, which is held for a few microseconds at a time. Spins for some time before the thread sleeps: a
+/// sleeping thread wakes long after the lock was released, and the wake-up also costs time of the thread that released
+/// it.
 #[inline]
 pub(crate) fn lock_brief<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     match mutex.try_lock() {
@@ -54,10 +56,10 @@ fn wait_for<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     lock(mutex)
 }
 
-/// A value behind a lock that is never seen half changed: a change is marked before it begins, and only its success
-/// removes the mark.
+/// A value behind a lock. No thread reads a half-changed value: a mark is set before a change begins, and only a
+/// successful change removes the mark.
 ///
-/// Invariant: `is_changing` is set while the lock is free only if a change panicked or failed.
+/// Invariant: if `is_changing` is true while no thread holds the lock, a change panicked or failed.
 #[derive(Debug)]
 pub(crate) struct Intact<T> {
     value: T,
@@ -86,10 +88,10 @@ impl<T> Intact<T> {
         Ok(&self.value)
     }
 
-    /// Changes the value. Unless `change` succeeds, the value cannot be reached any more.
+    /// Changes the value. If `change` fails or panics, the value is unreadable from then on.
     ///
     /// # Errors
-    /// That of `change`; `Panicked` if an earlier change was not completed.
+    /// The error of `change`; `Panicked` if an earlier change was not completed.
     #[inline]
     pub(crate) fn change<R>(&mut self, change: impl FnOnce(&mut T) -> Result<R, Error>) -> Result<R, Error> {
         self.check()?;
@@ -99,7 +101,8 @@ impl<T> Intact<T> {
         Ok(changed)
     }
 
-    /// The value without a mark. Only before other threads share it: a panic in the change is not recorded.
+    /// The value, for a change without a mark. Only for a value that no other thread shares yet: a panic during the
+    /// change is not recorded.
     pub(crate) fn value_mut(&mut self) -> &mut T {
         &mut self.value
     }

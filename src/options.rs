@@ -7,8 +7,8 @@ use crate::fs::{FileAccess, RealFiles};
 use crate::limits::{CHECKPOINT_STATE_BYTES_MAX, Limits, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use crate::{Error, Schema};
 
-/// The promise of an acknowledgement. Under each policy, after a reopening the state equals every event up to some sequence
-/// number R applied exactly once, without a hole. The policy says how far R reaches at least.
+/// The promise of an acknowledgement. Under each policy, the state after a reopen equals every event up to some
+/// sequence number R applied exactly once, without a gap. The policy gives the least R:
 ///
 /// | policy | after a process crash | after a power loss |
 /// |---|---|---|
@@ -20,12 +20,12 @@ pub enum Durability {
     /// An acknowledged event is synced. Threads that wait at the same time share a sync.
     #[default]
     EverySynced,
-    /// An acknowledged event is written, and synced within about this time.
+    /// An acknowledged event is written, and it is synced within about this time.
     SyncedEvery {
         /// The interval in milliseconds, at least 1.
         interval_ms: u64,
     },
-    /// An acknowledged event is written; when it reaches the disk is up to the operating system.
+    /// An acknowledged event is written. The operating system chooses the time at which it reaches the disk.
     OperatingSystem,
 }
 
@@ -35,13 +35,13 @@ pub enum Background {
     /// Threads of the database.
     #[default]
     OwnThreads,
-    /// The thread that records, at the beginning of a call, when the work is due; the timed sync is made by the thread
-    /// that changes a collection too. The database starts no thread. With a given clock and database id,
+    /// The thread that calls: a call that records does the due work at its beginning, and a call that changes a
+    /// collection makes the due timed sync. The database starts no thread. With a given clock and database id,
     /// [predictable opening ids](Options::predictable_opening_ids) and one caller, every run writes the same bytes.
     Caller,
 }
 
-/// How a database is opened.
+/// The options of an open.
 ///
 /// # Examples
 /// ```
@@ -95,9 +95,9 @@ impl Options {
         }
     }
 
-    /// The default options with the stored schema, for a program that does not know the schema, or that reads it before it
-    /// opens the database with a changed one. A missing database gives [`Error::DatabaseMissing`], also with
-    /// [`create`](Self::create).
+    /// The default options with the stored schema, for a program without the schema, or for one that reads the stored
+    /// schema before it opens the database with a changed one. If the database is missing, open fails with
+    /// [`Error::DatabaseMissing`], also with [`create`](Self::create).
     ///
     /// # Examples
     /// ```
@@ -123,9 +123,9 @@ impl Options {
     /// `true`: open creates a missing database. `false`: open fails with [`Error::DatabaseMissing`] and creates no
     /// directory and no file. Default: `true`.
     ///
-    /// A database is missing if its directory holds no segment of a log and, for `open`, no store file; for
-    /// `open_with_storage`, if also the engine holds no identity of a database. A database whose creation a crash
-    /// interrupted before its first call counts as missing.
+    /// For `open`, a database is missing if its directory holds no segment of a log and no store file. For
+    /// `open_with_storage`, it is missing if its directory holds no segment of a log and the engine holds no identity
+    /// of a database. A database counts as missing if a crash interrupted its creation before its first call.
     #[must_use]
     pub fn create(self, create: bool) -> Self {
         Self { create, ..self }
@@ -143,7 +143,7 @@ impl Options {
         Self { background, ..self }
     }
 
-    /// The size in bytes at which a segment of the log takes no further frame. Default 64 MiB;
+    /// A segment of the log of this many bytes takes no further frame. Default 64 MiB;
     /// [`SEGMENT_BYTES_MIN`] to [`SEGMENT_BYTES_MAX`].
     #[must_use]
     pub fn segment_bytes_max(self, bytes: u64) -> Self {
@@ -153,8 +153,8 @@ impl Options {
         }
     }
 
-    /// How many zero bytes are written ahead of the log at a time, so that neither a sync nor an append has metadata to
-    /// write; 0 turns it off. Default 1 MiB.
+    /// The number of zero bytes that are written ahead of the log at a time, so that neither a sync nor an append has
+    /// metadata to write; 0 turns this off. Default 1 MiB, at most [`SEGMENT_BYTES_MAX`].
     #[must_use]
     pub fn preallocate_bytes(self, bytes: u64) -> Self {
         Self {
@@ -163,7 +163,7 @@ impl Options {
         }
     }
 
-    /// The size in bytes at which a file of the embedded store takes no further batch. Default 16 MiB;
+    /// A file of the embedded store of this many bytes takes no further batch. Default 16 MiB;
     /// [`SEGMENT_BYTES_MIN`] to [`SEGMENT_BYTES_MAX`].
     #[must_use]
     pub fn store_segment_bytes_max(self, bytes: u64) -> Self {
@@ -173,11 +173,10 @@ impl Options {
         }
     }
 
-    /// By how many bytes the log grows until a checkpoint is made. Default 64 MiB, at least 1. Many segments make a checkpoint
-    /// due as well, see [`Statistics::log_segments_len`](crate::Statistics::log_segments_len).
+    /// A checkpoint is made when the log has grown by this many bytes. Default 64 MiB, at least 1. Many segments make a
+    /// checkpoint due too, see [`Statistics::log_segments_len`](crate::Statistics::log_segments_len).
     ///
-    /// At four times this size writers wait for a checkpoint, so that the log stays bounded however slow the storage
-    /// is.
+    /// At four times this size writers wait for a checkpoint, so that the log stays bounded also with slow storage.
     #[must_use]
     pub fn checkpoint_log_bytes(self, bytes: u64) -> Self {
         Self {
@@ -186,11 +185,12 @@ impl Options {
         }
     }
 
-    /// After how many bytes of changed states a checkpoint is made, however little the log has grown. Default and most
-    /// [`CHECKPOINT_STATE_BYTES_MAX`], at least 1.
+    /// A checkpoint is made when this many bytes of states have changed, also if the log has grown little. Default and
+    /// maximum [`CHECKPOINT_STATE_BYTES_MAX`], at least 1.
     ///
-    /// Each page with a changed state counts with the most bytes that it takes when stored. Empty buckets of windows take none.
-    /// At twice this number of bytes writers wait for a checkpoint, so that the size of a checkpoint stays bounded.
+    /// Each page with a changed state counts with its largest possible stored size, in which empty buckets of windows
+    /// take no bytes. At twice this number of bytes writers wait for a checkpoint, so that the size of a checkpoint
+    /// stays bounded.
     #[must_use]
     pub fn checkpoint_state_bytes(self, bytes: u64) -> Self {
         Self {
@@ -199,11 +199,11 @@ impl Options {
         }
     }
 
-    /// How far ahead of the clock an event's time may be, in milliseconds. Default one hour.
+    /// The most milliseconds by which an event's time may be ahead of the clock. Default one hour.
     ///
-    /// An event ahead of the clock by at most this much is recorded at the clock's now; one further ahead is refused. With
-    /// 0 every event ahead of the clock is refused. The bound is for clients whose clocks are a little fast; whatever its
-    /// size, no event is recorded later than the clock's now.
+    /// An event ahead of the clock by at most this time is recorded at the clock's time. An event further ahead is
+    /// refused. With 0 every event ahead of the clock is refused. The bound is for clients with clocks that are a
+    /// little fast. With any bound, no event is recorded with a time after the clock's time.
     #[must_use]
     pub fn skew_ms_max(self, skew_ms: u64) -> Self {
         Self {
@@ -212,7 +212,8 @@ impl Options {
         }
     }
 
-    /// The id of the database. Default: a random one when it is created, any when it is opened.
+    /// The id of the database. An existing database must have it. Default: a new database gets a random id, and an
+    /// existing database may have any id.
     #[must_use]
     pub fn database_id(self, database_id: u128) -> Self {
         Self {
@@ -221,11 +222,11 @@ impl Options {
         }
     }
 
-    /// Makes opening ids predictable, for repeatable tests: the first id is `step`, each later one is higher by `step` (by 1
-    /// if `step` is 0). Default: random ids.
+    /// Makes opening ids predictable, for repeatable tests: the first id is `step`, and each later id is higher by
+    /// `step` (by 1 if `step` is 0). Default: random ids.
     ///
     /// Not for production: copies that are opened with the same `step` get the same ids. Their receipts are equal, and
-    /// [`Error::ForeignHistory`] may fail to tell their files apart.
+    /// an open may accept a mix of their files, which otherwise fails with [`Error::ForeignHistory`].
     #[must_use]
     pub fn predictable_opening_ids(self, step: u64) -> Self {
         Self {
@@ -246,11 +247,13 @@ impl Options {
         Self { files, ..self }
     }
 
-    /// Returns true if a missing database is to be created. With the stored schema there is none to create it with.
+    /// Returns true if open creates a missing database. It cannot do so with the stored schema, which is missing too.
     pub(crate) fn creates(&self) -> bool {
         self.create && !self.schema_stored
     }
 
+    /// Checks that each option is within its bounds.
+    ///
     /// # Errors
     /// `InvalidInput` or `LimitExceeded` names the option.
     pub(crate) fn validate(&self) -> Result<(), Error> {
@@ -278,10 +281,14 @@ impl Options {
             });
         }
         if self.checkpoint_log_bytes == 0 {
-            return Err(Error::invalid("checkpoint_log_bytes", 0, "it is at least 1"));
+            return Err(Error::invalid("checkpoint_log_bytes", 0, "it must be at least 1"));
         }
         if self.checkpoint_state_bytes == 0 {
-            return Err(Error::invalid("checkpoint_state_bytes", 0, "it is at least 1"));
+            return Err(Error::invalid(
+                "checkpoint_state_bytes",
+                0,
+                "it must be at least 1",
+            ));
         }
         if self.checkpoint_state_bytes > CHECKPOINT_STATE_BYTES_MAX {
             return Err(Error::LimitExceeded {
@@ -291,7 +298,7 @@ impl Options {
             });
         }
         if self.durability == (Durability::SyncedEvery { interval_ms: 0 }) {
-            return Err(Error::invalid("interval_ms", 0, "it is at least 1"));
+            return Err(Error::invalid("interval_ms", 0, "it must be at least 1"));
         }
         Ok(())
     }

@@ -1,11 +1,11 @@
 //! The owner of an open database: the process that opened it and holds the lock.
 //!
-//! Invariant: only the owner writes. [`Owner::check`] compares the process id and checks lock and directories before each sync,
-//! rotation and checkpoint, and before the storage engine is closed. [`Owner::check_process`] and
-//! [`Owner::check_process_once_per_ms`] compare the process id before a call writes.
+//! Invariant: only the owner writes. [`Owner::check`] compares the process id, and checks the lock and the directories.
+//! It runs before each sync, rotation and checkpoint, and before the storage engine is closed. [`Owner::check_process`]
+//! and [`Owner::check_process_once_per_ms`] compare the process id before a call writes.
 //!
-//! This module writes nothing. After a crash the lock is free once the process and every forked child with a copy have ended or
-//! executed another program.
+//! This module writes nothing. After a crash the lock is free when the process and every forked child with a copy have
+//! ended or executed another program.
 
 use std::path::PathBuf;
 use std::process;
@@ -24,9 +24,10 @@ pub(crate) struct Owner {
     pub(super) process_id: u32,
     /// The directories of the database.
     files: Arc<RootedFiles>,
-    /// `None` once it is released.
+    /// `None` after the release.
     lock: Mutex<Option<Box<dyn FileLock>>>,
-    /// The millisecond of the last comparison of the process id by [`check_process_once_per_ms`](Self::check_process_once_per_ms).
+    /// The millisecond of the last comparison of the process id by
+    /// [`check_process_once_per_ms`](Self::check_process_once_per_ms).
     compared_ms: AtomicI64,
 }
 
@@ -42,11 +43,13 @@ impl Owner {
         }
     }
 
-    /// Returns false in a forked child.
+    /// Returns true in the process that opened the database, and false in a forked child.
     pub(crate) fn is_this_process(&self) -> bool {
         process::id() == self.process_id
     }
 
+    /// Checks that the calling process opened the database.
+    ///
     /// # Errors
     /// `Forked` in a forked child.
     pub(crate) fn check_process(&self) -> Result<(), Error> {
@@ -59,8 +62,8 @@ impl Owner {
         })
     }
 
-    /// As [`check_process`](Self::check_process), but compares once for each millisecond: reading the process id takes a
-    /// quarter of the time of a call that records one event without a sync.
+    /// Like [`check_process`](Self::check_process), but compares once for each millisecond: the system call for the
+    /// process id takes a quarter of the time of a call that records one event without a sync.
     ///
     /// # Errors
     /// `Forked` in a forked child.
@@ -74,8 +77,8 @@ impl Owner {
         Ok(())
     }
 
-    /// Checks that this process is the owner, that no other process can have taken the lock, and that the directories of the
-    /// database were not removed or replaced.
+    /// Checks that this process is the owner, that no other process can have taken the lock, and that the directories
+    /// of the database were not removed or replaced.
     ///
     /// # Errors
     /// `Forked` in a forked child; `DirectoryLost`.
@@ -91,13 +94,13 @@ impl Owner {
             })
     }
 
-    /// Ends the lock.
+    /// Releases the lock.
     pub(crate) fn release(&self) {
         let lock = lock(&self.lock).take();
         drop(lock);
     }
 
-    /// Closes the copy of the lock in a forked child, and never waits. If another thread of the parent was using the lock
+    /// Closes the copy of the lock in a forked child, and never waits. If another thread of the parent used the lock
     /// during the fork, the copy stays open until the child ends or executes another program.
     pub(crate) fn release_copy(&self) {
         if let Ok(mut lock) = self.lock.try_lock() {

@@ -1,11 +1,11 @@
-//! Poison: the first failure of a handle, after which nothing is written any more.
+//! Poison: the first failure of a handle. After it the handle writes nothing any more.
 //!
-//! Poison carries the owner of the database. [`Poison::attempt`] checks for an earlier failure before each step of writing, and
-//! [`Poison::check_owner`] checks the owner at the beginning of each sync, rotation and checkpoint.
+//! Poison holds the owner of the database. [`Poison::attempt`] checks for an earlier failure before each step of
+//! writing, and [`Poison::check_owner`] checks the owner at the beginning of each sync, rotation and checkpoint.
 //!
-//! Invariant: once set it stays, and the first cause is kept. Each step that may fail runs inside [`Poison::attempt`] or
-//! [`Poison::complete`], whose guard only success disarms. So an error or a panic ends writing before the caller releases its
-//! locks, also a panic in a destructor during unwinding. Every read calls [`Poison::check_read`].
+//! Invariant: a set poison stays set and retains the first cause. Each step that may fail runs inside
+//! [`Poison::attempt`] or [`Poison::complete`]. So an error or a panic ends writing before the caller releases its
+//! locks. This holds also for a panic in a destructor during unwinding. Every read calls [`Poison::check_read`].
 //!
 //! In memory only: a crash leaves nothing of it.
 
@@ -15,10 +15,11 @@ use std::sync::{Arc, OnceLock};
 use crate::Error;
 use crate::owner::Owner;
 
+/// Nothing has failed.
 const SOUND: u8 = 0;
-/// A file operation or a storage call failed: memory is whole, reads continue.
+/// A file operation or a storage call failed. Memory is whole, so reads continue.
 const READABLE: u8 = 1;
-/// Memory is half changed or behind the log: reads end too.
+/// Memory is half changed, or lacks an event of the log. Reads fail too.
 const UNREADABLE: u8 = 2;
 
 /// The state that every part of one handle shares.
@@ -26,17 +27,17 @@ const UNREADABLE: u8 = 2;
 pub(crate) struct Poison {
     level: AtomicU8,
     cause: OnceLock<Arc<Error>>,
-    /// The owner of the database; `None` for a part that is used without one.
+    /// The owner of the database; `None` in a part that is used without an owner.
     owner: Option<Arc<Owner>>,
 }
 
 /// The state of memory after a panic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Memory {
-    /// Intact: reads may continue.
+    /// Memory is whole: reads may continue.
     Intact,
-    /// Possibly half changed, or without an event that the log has: reads must end.
-    Half,
+    /// Memory may be half changed, or may lack an event of the log: reads must fail.
+    HalfChanged,
 }
 
 impl Poison {
@@ -48,8 +49,8 @@ impl Poison {
         }
     }
 
-    /// Checks that this process is still the owner of the database. Each sync, rotation and checkpoint calls it within its
-    /// [`attempt`](Self::attempt), before it changes anything.
+    /// Checks that this process is still the owner of the database. Each sync, rotation and checkpoint calls it within
+    /// its [`attempt`](Self::attempt), before it changes anything.
     ///
     /// # Errors
     /// `Forked` or `DirectoryLost`.
@@ -57,11 +58,11 @@ impl Poison {
         self.owner.as_ref().map_or(Ok(()), |owner| owner.check())
     }
 
-    /// Runs `body`, one step of writing. If it fails or panics, writing ends for good. If it panics and `memory` is `Half`,
-    /// reading ends too. `operation` is the name of the step in the error.
+    /// Runs `body`, one step of writing. If it fails or panics, writing ends. If it panics and `memory` is
+    /// `HalfChanged`, reading ends too. `operation` is the name of the step in the error.
     ///
     /// # Errors
-    /// `Poisoned`, by an earlier failure, in which case `body` did not run, or by the error of `body`.
+    /// `Poisoned`: by an earlier failure, and then `body` did not run; or by the error of `body`.
     #[inline]
     pub(crate) fn attempt<T>(
         &self,
@@ -73,7 +74,8 @@ impl Poison {
         self.complete(operation, memory, body)
     }
 
-    /// As [`attempt`](Self::attempt), but does not check for earlier failures: the caller did, or its first half is done.
+    /// Like [`attempt`](Self::attempt), without the check for earlier failures: the caller made the check, or `body` is
+    /// the second half of a step that has begun.
     ///
     /// # Errors
     /// `Poisoned` by the error of `body`, or by the first failure.
@@ -84,14 +86,14 @@ impl Poison {
         memory: Memory,
         body: impl FnOnce() -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let armed = Armed {
+        let guard = AttemptGuard {
             poison: self,
             operation,
             memory,
         };
         let result = body();
-        // It returned, so it did not panic.
-        std::mem::forget(armed);
+        // `body` returned, so it did not panic.
+        std::mem::forget(guard);
         result.map_err(|error| self.fail(error))
     }
 
@@ -106,19 +108,21 @@ impl Poison {
     }
 
     fn set(&self, level: u8, error: Error) -> Error {
-        // An error that says "poisoned" already carries the first cause.
+        // The error `Poisoned` already holds the first cause.
         let cause = match error {
             Error::Poisoned { cause } => cause,
             other => Arc::new(other),
         };
         let first = Arc::clone(self.cause.get_or_init(|| cause));
-        // The level is raised after the cause is there, so that a thread that sees the level finds a cause.
+        // The cause is set before the level, so that a thread that reads the level finds the cause.
         self.level.fetch_max(level, Ordering::Release);
         Error::Poisoned { cause: first }
     }
 
+    /// Checks that writing has not ended.
+    ///
     /// # Errors
-    /// [`Error::Poisoned`] with the first cause, once anything failed.
+    /// [`Error::Poisoned`] with the first cause, after any failure.
     #[inline]
     pub(crate) fn check_write(&self) -> Result<(), Error> {
         if self.level.load(Ordering::Acquire) == SOUND {
@@ -128,8 +132,10 @@ impl Poison {
         }
     }
 
+    /// Checks that reading has not ended.
+    ///
     /// # Errors
-    /// [`Error::Poisoned`] with the first cause, once memory may be half changed.
+    /// [`Error::Poisoned`] with the first cause, if memory may be half changed.
     #[inline]
     pub(crate) fn check_read(&self) -> Result<(), Error> {
         if self.level.load(Ordering::Acquire) == UNREADABLE {
@@ -155,18 +161,18 @@ impl Poison {
     }
 }
 
-/// The guard of [`Poison::attempt`]: dropped only if the step panics.
-struct Armed<'a> {
+/// The guard of [`Poison::attempt`] and [`Poison::complete`]. It is dropped only if the step panics.
+struct AttemptGuard<'a> {
     poison: &'a Poison,
     operation: &'static str,
     memory: Memory,
 }
 
-impl Drop for Armed<'_> {
+impl Drop for AttemptGuard<'_> {
     fn drop(&mut self) {
         let level = match self.memory {
             Memory::Intact => READABLE,
-            Memory::Half => UNREADABLE,
+            Memory::HalfChanged => UNREADABLE,
         };
         let operation = self.operation;
         drop(self.poison.set(level, Error::Panicked { operation }));

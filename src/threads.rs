@@ -1,7 +1,7 @@
-//! The one place that spawns threads.
+//! The only module that spawns threads. It holds no state, so a crash leaves nothing of it.
 //!
-//! In test builds the new thread inherits the crash injector of the thread that spawns it, so that a crash point
-//! crossed on an engine thread is counted and fires like one crossed by the caller.
+//! In test builds the new thread inherits the crash injector of the thread that spawns it. So a crossing of a crash
+//! point on an engine thread counts and fires like a crossing on the caller's thread.
 
 use std::io;
 use std::thread::{Builder, JoinHandle};

@@ -1,7 +1,7 @@
 //! CRC32C (Castagnoli), the checksum of every format of this crate.
 //!
-//! Polynomial 0x1EDC6F41, reflected 0x82F63B78, as in RFC 3720 (iSCSI) section 12.1. Computed by table, sixteen
-//! bytes a step ("slicing", Kounavis and Berry, IEEE ISCC 2005); tables are made at compile time.
+//! Polynomial 0x1EDC6F41, reflected 0x82F63B78, as in RFC 3720 (iSCSI) section 12.1. Each step takes sixteen bytes and
+//! looks them up in tables ("slicing", Kounavis and Berry, IEEE ISCC 2005). The compiler computes the tables.
 
 pub(super) const POLYNOMIAL_REFLECTED: u32 = 0x82f6_3b78;
 const SLICES: usize = 16;
@@ -43,7 +43,7 @@ pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
     extend(0, bytes)
 }
 
-/// What four bytes contribute that are `slice` to `slice - 3` bytes before the end of a block.
+/// The contribution of four bytes that are `slice` to `slice - 3` bytes before the end of a block.
 #[inline]
 fn step(slice: usize, head: u32) -> u32 {
     TABLES[slice][(head & 0xff) as usize]
@@ -52,7 +52,7 @@ fn step(slice: usize, head: u32) -> u32 {
         ^ TABLES[slice - 3][(head >> 24) as usize]
 }
 
-/// The checksum of the bytes that gave `crc`, followed by `bytes`. Any `crc` may serve as a seed.
+/// The checksum of the bytes with the checksum `crc`, followed by `bytes`. Any `crc` may serve as a seed.
 pub(crate) fn extend(crc: u32, bytes: &[u8]) -> u32 {
     let mut crc = !crc;
     let (blocks, rest) = bytes.as_chunks::<SLICES>();
@@ -72,7 +72,7 @@ pub(crate) fn extend(crc: u32, bytes: &[u8]) -> u32 {
             ^ TABLES[1][block[14] as usize]
             ^ TABLES[0][block[15] as usize];
     }
-    // What is left is up to three steps, not up to fifteen: each waits for the one before.
+    // The remaining bytes take up to three steps and not up to fifteen: each step waits for the previous one.
     let (eights, rest) = rest.as_chunks::<8>();
     for block in eights {
         let head = crc ^ u32::from_le_bytes([block[0], block[1], block[2], block[3]]);

@@ -1,11 +1,12 @@
-//! Turning values into bytes and back: little-endian cursors, variable-length integers and the checksum.
+//! Conversion of values into bytes and back: little-endian cursors, variable-length integers, the checksum and the
+//! mixing function. Pure functions: a crash leaves nothing of them.
 
 pub(crate) mod crc32c;
 pub(crate) mod mix;
 #[cfg(test)]
 mod tests;
 
-/// Reads a byte slice from the front. Every method gives `None` instead of reading past the end.
+/// Reads a byte slice from the front. Every method returns `None` instead of reading past the end.
 #[derive(Debug, Clone)]
 pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
@@ -16,7 +17,7 @@ impl<'a> Reader<'a> {
         Self { bytes }
     }
 
-    /// How many bytes are left.
+    /// The number of bytes that are left.
     pub(crate) fn remaining_len(&self) -> usize {
         self.bytes.len()
     }
@@ -65,7 +66,7 @@ impl<'a> Reader<'a> {
         self.array().map(f64::from_le_bytes)
     }
 
-    /// An unsigned LEB128 integer of at most ten bytes; `None` too for one that overflows 64 bits.
+    /// An unsigned LEB128 integer of at most ten bytes; also `None` if it overflows 64 bits.
     pub(crate) fn varint(&mut self) -> Option<u64> {
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {

@@ -194,7 +194,7 @@ impl Collections {
     /// # Errors
     /// `OutcomeUnknown` with the failure.
     fn attempt(&self, change: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
-        let changed = self.poison.complete(CHANGE, Memory::Half, change);
+        let changed = self.poison.complete(CHANGE, Memory::HalfChanged, change);
         let durable = changed.and_then(|()| {
             if self.flush_each {
                 self.storage.flush()

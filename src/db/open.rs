@@ -34,7 +34,7 @@ use crate::signals::ledger::replay::Replay;
 use crate::signals::ledger::{LedgerState, SignalLedger};
 use crate::storage::{FileStore, GuardedStorage, StorageEngine, WriteBatch, keys};
 use crate::wal::history::History;
-use crate::wal::recovery::{self, Covered};
+use crate::wal::recovery::{self, LogFacts};
 use crate::wal::{Log, LogOptions};
 use crate::{Error, Options, Schema};
 
@@ -182,7 +182,7 @@ pub(super) fn open(
         events_replayed: replayed.events,
         last_sequence: recovered.last_sequence,
         torn_tail: recovered.torn_tail.clone(),
-        leftovers_removed: recovered.leftovers(),
+        leftovers_removed: recovered.temporary_len(),
         store: None,
     };
     if !created {
@@ -347,7 +347,7 @@ fn persist_opening(
 }
 
 /// Stores the first checkpoint record unless there is one: a missing log is refused from now on.
-fn confirm_log(storage: &dyn StorageEngine, covered: Covered) -> Result<(), Error> {
+fn confirm_log(storage: &dyn StorageEngine, covered: LogFacts) -> Result<(), Error> {
     if covered.log_exists {
         return Ok(());
     }

@@ -1,4 +1,5 @@
-//! Names and paths of files: numbers in names, and paths in one allocation.
+//! Names and paths of files: numbers in names, and paths in one allocation. Pure functions: a crash leaves nothing of
+//! them.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -6,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// The number of digits of `u64::MAX`.
 pub(crate) const NAME_DIGITS: usize = 20;
 
-/// The name of a file that has a number: so many digits that names sort as their numbers do, and a suffix.
+/// The name of a file with a number: [`NAME_DIGITS`] digits and a suffix. The names sort like their numbers.
 pub(crate) fn numbered_name(number: u64, suffix: &str) -> String {
     let mut digits = [b'0'; NAME_DIGITS];
     let mut rest = number;
@@ -20,7 +21,7 @@ pub(crate) fn numbered_name(number: u64, suffix: &str) -> String {
     name
 }
 
-/// The number at the beginning of such a name, and the suffix. `None` for every name that [`numbered_name`] does not give.
+/// The number and the suffix of a name that [`numbered_name`] makes; `None` for every other name.
 pub(crate) fn parse_numbered_name(name: &str) -> Option<(u64, &str)> {
     let (digits, suffix) = name.split_at_checked(NAME_DIGITS)?;
     let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());

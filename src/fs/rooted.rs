@@ -1,10 +1,12 @@
-//! Access to files below one root directory. Each directory is opened at its first use and kept open, so that a rename, a
-//! replaced directory or a `chdir` does not lead the handle to other files.
+//! Access to files below one root directory. Each directory is opened at its first use and stays open, so that after a
+//! rename, a replacement of the directory or a `chdir` the handle still uses the same files.
 //!
-//! Invariant: a file is created, renamed or removed only in a directory that this handle opened. A directory that can be
-//! reached only by its name is compared before and after the call; a rename between comparison and call is not noticed.
+//! Invariant: a file is created, renamed or removed only in a directory that this handle opened. A directory that can
+//! be reached only by its name is compared before and after the call; a rename between comparison and call is not
+//! noticed.
 //!
-//! [`RootedFiles`] holds its state in memory only, so a crash leaves nothing of it. [`make_dir`] says what a crash in it leaves.
+//! [`RootedFiles`] holds its state in memory only, so a crash leaves nothing of it. The docs of [`make_dir`] list the
+//! states after a crash in it.
 
 use std::io;
 use std::path::{self, Path, PathBuf};
@@ -15,10 +17,10 @@ use super::{File, FileAccess, FileLock, OpenDir, OpenMode};
 use crate::Error;
 use crate::lock::{read, write};
 
-/// The absolute form of `path`, so that it names the same directory after a `chdir`. A handle uses it until it is dropped.
+/// The absolute form of `path`, which names the same directory after a `chdir`. A handle uses it until it is dropped.
 ///
 /// # Errors
-/// `InvalidInput` for an empty path; `Io` if the path is relative and there is no working directory.
+/// `InvalidInput` for an empty path; `Io` if the path is relative and the process has no working directory.
 pub(crate) fn resolve(path: &Path) -> Result<PathBuf, Error> {
     if path.as_os_str().is_empty() {
         return Err(Error::invalid("path", "empty", "it must name a directory"));
@@ -26,12 +28,12 @@ pub(crate) fn resolve(path: &Path) -> Result<PathBuf, Error> {
     path::absolute(path).map_err(|error| Error::io("resolve", path, error))
 }
 
-/// The name of a directory, if the directory exists.
+/// The durability of the name of an existing directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DirName {
     /// An earlier open made the name durable.
     Durable,
-    /// A crash may have ended the open that made the directory before it made the name durable.
+    /// The open that made the directory may have ended before it made the name durable.
     MayBeLost,
 }
 
@@ -45,26 +47,27 @@ impl DirName {
     }
 }
 
-/// Makes the directory `dir` unless it exists. Then makes its name durable, unless `name` is and the directory existed.
+/// Makes the directory `dir` unless it exists. Then makes its name durable, unless the directory existed and its `name`
+/// is durable.
 ///
 /// A crash leaves no directory, or one whose name a power loss may still remove.
 ///
 /// # Errors
 /// `Io`.
 pub(crate) fn make_dir(files: &dyn FileAccess, dir: &Path, name: DirName) -> Result<(), Error> {
-    let is_there = files.list(dir).is_ok();
-    if !is_there {
+    let existed = files.list(dir).is_ok();
+    if !existed {
         files
             .create_dir(dir)
             .map_err(|error| Error::io("create directory", dir, error))?;
     }
     let Some(parent) = dir.parent() else { return Ok(()) };
-    if is_there && name == DirName::Durable {
+    if existed && name == DirName::Durable {
         return Ok(());
     }
     match files.sync_dir(parent) {
-        // No permission to sync the parent, so no earlier open of this user created the directory.
-        Err(error) if is_there && error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        // This user cannot sync the parent, so no earlier open of this user created the directory.
+        Err(error) if existed && error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         synced => synced.map_err(|error| Error::io("sync directory", parent, error)),
     }
 }
@@ -87,11 +90,11 @@ impl RootedFiles {
         }
     }
 
-    /// The directory at `path`, opened if it is not open yet; `None` outside the root.
+    /// The directory at `path`. Opens it if it is not open yet. `None` outside the root.
     fn dir_at(&self, path: &Path) -> io::Result<Option<Arc<dyn OpenDir>>> {
         let find = |open: &[(PathBuf, Arc<dyn OpenDir>)]| {
             let mut open = open.iter();
-            // A comparison of paths, part by part, costs many times more. A path of other bytes is looked up once.
+            // A comparison of paths by their parts costs many times more than one of their bytes.
             open.find(|(named, _)| named.as_os_str() == path.as_os_str())
                 .map(|(_, dir)| Arc::clone(dir))
         };
@@ -103,7 +106,7 @@ impl RootedFiles {
         }
         let opened = self.files.open_dir(&self.path_through_dir(path)?)?;
         let mut open = write(&self.open);
-        // Another thread may have opened it meanwhile. Its directory is used.
+        // Another thread may have opened the directory meanwhile. Then its handle is used.
         if let Some(dir) = find(&open) {
             return Ok(Some(dir));
         }
@@ -111,7 +114,7 @@ impl RootedFiles {
         Ok(Some(opened))
     }
 
-    /// The path of a name in an open directory. Paths of the root itself and outside it are unchanged.
+    /// The path of a file through its open directory. The root itself and paths outside the root are unchanged.
     fn path_through_dir(&self, path: &Path) -> io::Result<PathBuf> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Ok(path.to_path_buf());
@@ -129,12 +132,13 @@ impl RootedFiles {
     /// Checks every open directory.
     ///
     /// # Errors
-    /// That of [`OpenDir::check`].
+    /// The error of [`OpenDir::check`].
     pub(crate) fn check(&self) -> io::Result<()> {
         read(&self.open).iter().try_for_each(|(_, dir)| dir.check())
     }
 
-    /// Changes the directory that `path` lies in. `change` gets the path to use.
+    /// Calls `change`, which changes the parent directory of `path`, with the path through the open directory. Checks
+    /// that directory before and after the call.
     fn change<T>(&self, path: &Path, change: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return change(path);
@@ -166,7 +170,7 @@ impl FileAccess for RootedFiles {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        debug_assert_eq!(from.parent(), to.parent(), "one directory is checked");
+        debug_assert_eq!(from.parent(), to.parent(), "a rename stays in its directory");
         let to = self.path_through_dir(to)?;
         self.change(from, |from| self.files.rename(from, &to))
     }

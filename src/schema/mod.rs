@@ -1,4 +1,5 @@
-//! The schema: which signals there are and what is kept of each. Persisted; this file is its on-disk format too.
+//! The schema: the signals of a database, with the half-lives and windows of each. It is persisted, and this file is
+//! also its on-disk format.
 //!
 //! Encoded form, little-endian, the value of the storage key `schema`:
 //!
@@ -6,15 +7,15 @@
 //! |---|---|---|
 //! | version | u16 | 1 |
 //! | co-engagement | 5 x varint | ring length, degree, half-life in ms, users at most, nodes at most |
-//! | signals | varint | how many follow |
+//! | signals | varint | the number of signals that follow |
 //! | per signal: name | varint, bytes | length 1..=255, any bytes |
 //! | flags | u8 | bit 0 positive, bit 1 negative weights are legal |
 //! | half-lives | varint, each varint | milliseconds |
 //! | rings | varint, each 2 x varint | bucket length in milliseconds, buckets |
 //!
-//! A crash leaves the old schema or the new one: it is written in one atomic, flushed batch before the first event
-//! that could need it is accepted. New bounds of co-engagement are written in the batch of a checkpoint, with the state
-//! that was brought within them.
+//! A crash leaves the old schema or the new one. The schema is written in one atomic, flushed batch before the first
+//! event that could need it is accepted. New bounds of co-engagement are written in the batch of a checkpoint, together
+//! with the state that was reduced to them.
 
 mod co_engagement;
 #[cfg(test)]
@@ -37,17 +38,17 @@ const HOUR_MS: u64 = 3_600_000;
 
 /// A window ring: counts of events in buckets of `bucket_ms` milliseconds. A window covers up to `buckets` of them.
 ///
-/// The ring keeps one bucket more, so a full window stays complete after an event of the next bucket. Each kept bucket
-/// takes 4 bytes for each state: each pair of entity and signal, and each triple with a cohort.
+/// The ring stores one bucket more, so a full window stays complete after an event of the next bucket. Each stored
+/// bucket takes 4 bytes for each state: each pair of entity and signal, and each triple with a cohort.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ring {
     /// The length of a bucket in milliseconds, 1 to [`DURATION_MS_MAX`].
     pub bucket_ms: u64,
-    /// How many buckets a window can have, 1 to [`RING_BUCKETS_MAX`]; one more is kept.
+    /// The most buckets of a window, 1 to [`RING_BUCKETS_MAX`]; the ring stores one more.
     pub buckets: u32,
 }
 
-/// The window rings of a new signal for which none are set.
+/// The window rings of a new signal without set rings.
 const RINGS_DEFAULT: [Ring; 2] = [
     Ring {
         bucket_ms: HOUR_MS,
@@ -78,8 +79,8 @@ pub struct Signal {
 }
 
 impl Signal {
-    /// A signal of this name, with no half-life yet. As long as [`rings`](Self::rings) sets no window rings, an existing
-    /// database keeps the rings that it has for the signal; a new signal gets 24 buckets of an hour and 7 of a day.
+    /// A signal of this name, without a half-life yet. If [`rings`](Self::rings) sets no window rings, a signal of an
+    /// existing database has its stored rings, and a new signal gets 24 buckets of an hour and 7 of a day.
     ///
     /// Any 1 to 255 bytes are a legal name.
     pub fn new(name: impl AsRef<[u8]>) -> Self {
@@ -99,7 +100,7 @@ impl Signal {
         self
     }
 
-    /// Sets the window rings; an empty list keeps no windows.
+    /// Sets the window rings. With an empty list the signal has no windows.
     #[must_use]
     pub fn rings(mut self, rings: impl Into<Vec<Ring>>) -> Self {
         self.rings = Some(rings.into());
@@ -135,12 +136,12 @@ impl Signal {
         self.rings.as_deref().unwrap_or(&RINGS_DEFAULT)
     }
 
-    /// Whether its events with a user feed co-engagement.
+    /// Returns true if its events with a user feed co-engagement.
     pub fn is_positive(&self) -> bool {
         self.positive
     }
 
-    /// Whether negative weights are legal.
+    /// Returns true if negative weights are legal.
     pub fn allows_negative_weights(&self) -> bool {
         self.negative_weights
     }
@@ -172,13 +173,13 @@ impl Signal {
 
 /// The signals of a database, in the order of their ids, and the configuration of co-engagement.
 ///
-/// At open it may have appended signals and other bounds of co-engagement. Lower bounds remove state: see
-/// [`CoEngagementConfig`]. Any other difference from the stored schema is refused.
+/// The schema at open may have more signals than the stored schema, at its end, and other bounds of co-engagement.
+/// Lower bounds remove state: see [`CoEngagementConfig`]. Any other difference is refused.
 ///
 /// The window rings of a signal and the configuration of co-engagement may stay unset. An unset field takes the stored
-/// value, or the default in a new database, so a later release with other defaults opens every database as it is. A schema
-/// with an unset field is not equal to one with the default. [`TidalDb::schema`](crate::TidalDb::schema) has no unset
-/// field.
+/// value, or the default in a new database, so a later release with other defaults opens every database unchanged. A
+/// schema with an unset field is not equal to one with the default. The result of
+/// [`TidalDb::schema`](crate::TidalDb::schema) has no unset field.
 ///
 /// # Examples
 /// ```
@@ -197,7 +198,7 @@ pub struct Schema {
 }
 
 impl Schema {
-    /// A schema without signals and without a configuration of co-engagement being set.
+    /// A schema without signals and with an unset configuration of co-engagement.
     pub fn new() -> Self {
         Self::default()
     }
@@ -209,7 +210,7 @@ impl Schema {
         self
     }
 
-    /// Sets the configuration of co-engagement. All of its fields count as set, those too that the caller took from
+    /// Sets the configuration of co-engagement. All of its fields count as set, also those that the caller took from
     /// [`CoEngagementConfig::default`], whose values never change.
     #[must_use]
     pub fn co_engagement(mut self, config: CoEngagementConfig) -> Self {
@@ -232,7 +233,7 @@ impl Schema {
     /// The id of the signal of this name.
     ///
     /// # Errors
-    /// [`Error::UnknownSignal`] if there is none.
+    /// [`Error::UnknownSignal`] if the schema has no such signal.
     pub fn signal_id(&self, name: impl AsRef<[u8]>) -> Result<SignalId, Error> {
         let name = name.as_ref();
         match self.signals.iter().position(|signal| signal.name == name) {
@@ -243,7 +244,7 @@ impl Schema {
         }
     }
 
-    /// The signal of this id, if there is one.
+    /// The signal of this id, if it exists.
     pub fn get(&self, id: SignalId) -> Option<&Signal> {
         self.signals.get(usize::from(id.0))
     }
@@ -265,7 +266,7 @@ impl Schema {
         Ok(())
     }
 
-    /// Fills each unset field from `persisted`, else with the default.
+    /// Fills each unset field from `persisted`, or with the default if `persisted` lacks the field.
     pub(crate) fn resolved(&self, persisted: Option<&Self>) -> Self {
         let mut schema = self.clone();
         for (index, signal) in schema.signals.iter_mut().enumerate() {
@@ -278,8 +279,8 @@ impl Schema {
         schema
     }
 
-    /// Checks that `self`, given at open, is `persisted` with nothing but signals appended and bounds of co-engagement
-    /// changed. An unset field never differs.
+    /// Checks that `self`, the schema at open, differs from `persisted` only by appended signals and by bounds of
+    /// co-engagement. An unset field never differs.
     ///
     /// # Errors
     /// `SchemaMismatch` names the difference.
@@ -295,23 +296,23 @@ impl Schema {
                 return differs(old, "it is missing");
             };
             if new.name != old.name {
-                return differs(old, "another signal stands in its place");
+                return differs(old, "another signal has its position");
             }
             if new.half_lives_ms != old.half_lives_ms {
-                return differs(old, "its half-lives");
+                return differs(old, "it has other half-lives");
             }
             if new
                 .rings
                 .as_deref()
                 .is_some_and(|rings| rings != old.window_rings())
             {
-                return differs(old, "its window rings");
+                return differs(old, "it has other window rings");
             }
             if new.positive != old.positive {
-                return differs(old, "whether it is positive");
+                return differs(old, "only one of the two is positive");
             }
             if new.negative_weights != old.negative_weights {
-                return differs(old, "whether negative weights are legal");
+                return differs(old, "only one of the two allows negative weights");
             }
         }
         let half_life_ms = persisted.co_engagement_config().half_life_ms;
@@ -321,7 +322,7 @@ impl Schema {
         {
             return Err(Error::SchemaMismatch {
                 signal: "(co-engagement)".to_owned(),
-                what: "its half-life",
+                what: "it has another half-life",
             });
         }
         Ok(())
@@ -362,10 +363,10 @@ impl Schema {
         bytes
     }
 
-    /// Reads the bytes that [`encode`](Self::encode) made, the value of the storage key `key`.
+    /// Decodes the bytes of [`encode`](Self::encode), the value of the storage key `key`.
     ///
     /// # Errors
-    /// `UnsupportedVersion`; `CorruptValue` names the fault.
+    /// `UnsupportedVersion`; `CorruptValue` names the damage.
     pub(crate) fn decode(bytes: &[u8], key: &[u8]) -> Result<Self, Error> {
         let corrupt = |what| Error::CorruptValue {
             key: key.to_vec(),
@@ -391,8 +392,8 @@ impl Schema {
         Ok(schema)
     }
 
-    /// Reads the bytes after the version. `Ok(None)` if the bytes end too early. Counts are bounded before anything is allocated
-    /// for them.
+    /// Reads the bytes after the version. Returns `Ok(None)` if the bytes end too early. Checks each count before it
+    /// allocates memory for it.
     fn read(reader: &mut Reader<'_>) -> Result<Option<Self>, &'static str> {
         let Some(co_engagement) = read_co_engagement(reader) else {
             return Ok(None);
@@ -477,10 +478,14 @@ fn read_signal(reader: &mut Reader<'_>) -> Result<Option<Signal>, &'static str> 
     }))
 }
 
-/// A name of a signal or collection: 1 to 255 bytes, any bytes.
+/// Checks the name of a signal or collection: 1 to 255 bytes of any value.
 pub(crate) fn check_name(field: &'static str, name: &[u8]) -> Result<(), Error> {
     if name.is_empty() {
-        return Err(Error::invalid(field, "empty", "a name has at least one byte"));
+        return Err(Error::invalid(
+            field,
+            "empty",
+            "a name must have at least one byte",
+        ));
     }
     check_count(field, name.len(), NAME_BYTES_MAX)
 }
@@ -498,7 +503,11 @@ fn check_count(what: &'static str, found: usize, limit: usize) -> Result<(), Err
 
 fn check_duration(field: &'static str, ms: u64) -> Result<(), Error> {
     match ms {
-        0 => Err(Error::invalid(field, 0, "a duration is at least one millisecond")),
+        0 => Err(Error::invalid(
+            field,
+            0,
+            "a duration must be at least one millisecond",
+        )),
         1..=DURATION_MS_MAX => Ok(()),
         _ => Err(Error::LimitExceeded {
             what: field,

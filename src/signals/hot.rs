@@ -108,7 +108,7 @@ impl HotTier {
         let cells = self.row(slot);
         let stored = f64::from_bits(cells[1 + half_life_index]);
         let time_ms = cells[0] as i64;
-        let (period, growth) = half_life.split(now_ms.max(time_ms));
+        let (period, growth) = half_life.period_and_growth(now_ms.max(time_ms));
         let halvings = period.saturating_sub(half_life.period(time_ms));
         scale_pow2(stored, -halvings) / growth
     }
@@ -153,7 +153,7 @@ fn add(score: &mut u64, half_life: HalfLife, time_ms: i64, weight: f64, at_ms: i
         first_ms,
         last_ms,
         growth,
-    } = half_life.moment(at_ms);
+    } = half_life.decay_time(at_ms);
     let stored = f64::from_bits(*score);
     let added = weight * growth;
     let sum = if (first_ms..=last_ms).contains(&time_ms) || (*score == 0 && time_ms <= at_ms) {

@@ -1,9 +1,9 @@
 //! The storage engine of an open handle, with the handle's poison and owner checks.
 //!
-//! Invariants: one flush runs at a time, and every thread knows its result before the next one starts, because an engine may
-//! report a lost write only once. Once a failure is known, no writing call starts.
+//! Invariants: one flush runs at a time, and its failure is recorded before the next flush starts, because an engine
+//! may report a lost write only once. After a recorded failure no writing call starts.
 //!
-//! A crash leaves each write whole or absent; after a flush or close returned, all earlier writes are durable.
+//! A crash leaves each write whole or absent. After a flush or close has returned, all earlier writes are durable.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,9 +18,9 @@ use crate::poison::{Memory, Poison};
 pub(crate) struct GuardedStorage {
     engine: Arc<dyn StorageEngine>,
     poison: Arc<Poison>,
-    /// How many writes have returned.
+    /// The number of writes that have returned.
     written: AtomicU64,
-    /// How many of them are flushed. The lock is held during a flush.
+    /// The number of flushed writes. The lock is held during a flush.
     flushed: Mutex<u64>,
 }
 
@@ -33,7 +33,7 @@ impl fmt::Debug for GuardedStorage {
 }
 
 impl GuardedStorage {
-    /// The storage of a handle. Expects an engine without an unflushed write.
+    /// The storage of a handle. Expects an engine whose writes are all flushed.
     pub(crate) fn new(engine: Arc<dyn StorageEngine>, poison: Arc<Poison>) -> Self {
         Self {
             engine,
@@ -63,12 +63,12 @@ impl GuardedStorage {
         Ok(())
     }
 
-    /// Returns true once a writing call has returned.
+    /// Returns true if a writing call has returned.
     pub(crate) fn is_written(&self) -> bool {
         self.written.load(Ordering::Acquire) > 0
     }
 
-    /// Flushes the engine, unless every write that has returned is flushed.
+    /// Flushes the engine, unless every returned write is flushed.
     ///
     /// # Errors
     /// `Poisoned`, by an earlier failure or by this one.
@@ -86,8 +86,8 @@ impl GuardedStorage {
         Ok(())
     }
 
-    /// Closes the engine: every write is durable on return. No write may be running or follow. Later flushes do not reach the
-    /// engine.
+    /// Closes the engine: every write is durable on return. The caller must make sure that no write is in progress or
+    /// follows. Later flushes do not reach the engine.
     ///
     /// # Errors
     /// `Poisoned`, by an earlier failure or by this one.

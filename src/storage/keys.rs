@@ -1,7 +1,7 @@
 //! The storage keys of the engine, and the checksum around every value.
 //!
-//! A key is a tag byte, then components of fixed width, big-endian, so that byte order is numeric order. A name, the
-//! only component whose width varies, follows its length in one byte, so that no name is a prefix of another one.
+//! A key is a tag byte, then components of fixed width, big-endian, so that byte order is numeric order. Only a name
+//! has a variable width. Its length in one byte comes before it, so that no key of a name is a prefix of another.
 //!
 //! | tag | rest of the key | value |
 //! |---|---|---|
@@ -15,7 +15,10 @@
 //! | 0x40 | name | a collection, see [`index`](crate::db::collections::index) |
 //! | 0x41 | number of the collection, lower bound of the ids | a block of its members, see [`block`](crate::db::collections::block) |
 //!
-//! Every value ends with the CRC32C of its key and the bytes before, so that a value under another key is corrupt.
+//! Every value ends with the CRC32C of its key and of the bytes before it, so that a value under another key is
+//! corrupt.
+//!
+//! Pure functions: a crash leaves nothing of them.
 
 use crate::Error;
 use crate::codec::crc32c::{crc32c, extend};
@@ -26,7 +29,7 @@ pub(crate) const CHECKPOINT: &[u8] = &[0x03];
 pub(crate) const OPENING: &[u8] = &[0x04];
 pub(crate) const STATES: &[u8] = &[0x10];
 pub(crate) const COHORT_STATES: &[u8] = &[0x20];
-/// The tags of co-engagement, in the order in which an open reads them: counters, tombstones, items, users.
+/// The tags of co-engagement, in the order of the reads at open: counters, tombstones, items, users.
 pub(crate) const CO_ENGAGEMENT: [&[u8]; 4] = [&[0x32], &[0x33], &[0x30], &[0x31]];
 pub(crate) const COLLECTIONS: &[u8] = &[0x40];
 pub(crate) const COLLECTION_BLOCKS: &[u8] = &[0x41];
@@ -40,7 +43,7 @@ pub(crate) fn seal(key: &[u8], mut value: Vec<u8>) -> Vec<u8> {
     value
 }
 
-/// The value inside what [`seal`] made.
+/// The inverse of [`seal`]: checks the checksum and returns the value.
 pub(crate) fn unseal<'a>(key: &[u8], sealed: &'a [u8]) -> Result<&'a [u8], Error> {
     let corrupt = |what| Error::CorruptValue {
         key: key.to_vec(),
@@ -59,12 +62,12 @@ pub(crate) fn unseal<'a>(key: &[u8], sealed: &'a [u8]) -> Result<&'a [u8], Error
 pub(crate) fn collection(name: &[u8]) -> Vec<u8> {
     debug_assert!(
         u8::try_from(name.len()).is_ok(),
-        "names are checked before they get here"
+        "the caller checks the length of the name"
     );
     [COLLECTIONS, &[name.len() as u8], name].concat()
 }
 
-/// The key of a block with the lower bound `lower`, of the collection with this number.
+/// The key of the block with the lower bound `lower`, of the collection with this number.
 pub(crate) fn block(number: u64, lower: u64) -> Vec<u8> {
     [COLLECTION_BLOCKS, &number.to_be_bytes(), &lower.to_be_bytes()].concat()
 }

@@ -1,5 +1,5 @@
-//! The in-memory store, for tests: clones share one content, so a clone kept outside a database stands for the disk
-//! that a reopened one finds. It survives a panic, and nothing else.
+//! The in-memory store, for tests. Clones share one content. A test opens the next database on a clone, as if it was
+//! the disk of the crashed one. The content survives a panic, but not the end of the process.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,7 +20,8 @@ impl MemoryStore {
     }
 
     fn content(&self) -> MutexGuard<'_, BTreeMap<Vec<u8>, Vec<u8>>> {
-        // No operation below can panic between two changes of the map, so a poisoned lock still guards a whole state.
+        // No operation of this store can panic between two changes of the map, so a poisoned lock still guards a whole
+        // state.
         self.content.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,7 +1,8 @@
-//! Storage: where checkpoints and collections are kept, behind the object-safe [`StorageEngine`].
+//! Storage: the key-value store of checkpoints and collections, behind the object-safe [`StorageEngine`].
 //!
-//! The embedded default is [`FileStore`], a log-structured file store; [`MemoryStore`] is for tests. Any
-//! other ordered key-value store plugs in by implementing the trait.
+//! The embedded default is [`FileStore`], a log-structured file store. [`MemoryStore`] is for tests. An application can
+//! use any other ordered key-value store that implements the trait. The docs of the trait list the states after a
+//! crash.
 
 mod file;
 mod guarded;
@@ -19,75 +20,74 @@ pub use memory::MemoryStore;
 /// A key and its value.
 pub type KeyValue = (Vec<u8>, Vec<u8>);
 
-/// What a prefix scan gives: pairs in ascending byte order of their keys.
+/// The result of a prefix scan: pairs in ascending byte order of their keys.
 pub type Scan<'a> = Box<dyn Iterator<Item = Result<KeyValue, Error>> + 'a>;
 
 /// An ordered key-value store with atomic batches.
 ///
-/// # What an engine must promise
-/// - A write (`put`, `delete`, `write_batch`) survives the end of the process, however it ends, once it
-///   returned.
-/// - It survives a power loss once a later [`flush`](Self::flush) or [`close`](Self::close) returned.
-/// - After a crash every write is wholly there or wholly absent, a batch with all its operations. If a write is there, so is
-///   every write that had returned before it began, also on other threads.
-/// - After an error the content may be the old or the new one; tidaldb does not write to the engine again.
-/// - Keys are at most [`STORAGE_KEY_BYTES_MAX`](crate::limits::STORAGE_KEY_BYTES_MAX) long and never empty.
+/// # Promises of an engine
+/// - A write (`put`, `delete`, `write_batch`) survives any end of the process once it has returned.
+/// - It survives a power loss once a later [`flush`](Self::flush) or [`close`](Self::close) has returned.
+/// - After a crash every write is wholly present or wholly absent, a batch with all its operations. If a write is
+///   present, every write that returned before it began is present too, also a write of another thread.
+/// - After an error the content may be the old or the new one. tidaldb does not write to the engine again.
+/// - A key has 1 to [`STORAGE_KEY_BYTES_MAX`](crate::limits::STORAGE_KEY_BYTES_MAX) bytes.
 ///
-/// `tidaldb::testing` has a conformance suite that proves these against an implementation.
+/// `tidaldb::testing` has a conformance suite that tests these promises of an implementation.
 ///
 /// # Errors
 /// Implementations report their own failures through [`Error::storage`].
 pub trait StorageEngine: Send + Sync {
-    /// The value of `key`, if there is one.
+    /// The value of `key`; `None` if it has none.
     ///
     /// # Errors
-    /// As the trait says.
+    /// See the trait.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error>;
 
     /// Gives `key` the value `value`.
     ///
     /// # Errors
-    /// As the trait says.
+    /// See the trait.
     fn put(&self, key: &[u8], value: &[u8]) -> Result<(), Error>;
 
-    /// Removes `key` and its value, if there is one.
+    /// Removes `key` and its value, if `key` is present.
     ///
     /// # Errors
-    /// As the trait says.
+    /// See the trait.
     fn delete(&self, key: &[u8]) -> Result<(), Error>;
 
-    /// All pairs whose key begins with `prefix`, in ascending byte order of the keys, as of this call: later
-    /// writes do not show.
+    /// All pairs whose key begins with `prefix`, in ascending byte order of the keys. The scan returns the content at
+    /// the time of this call, without later writes.
     ///
     /// # Errors
-    /// As the trait says, from the call or from any item.
+    /// See the trait, from the call or from any item.
     fn scan_prefix(&self, prefix: &[u8]) -> Result<Scan<'_>, Error>;
 
     /// Applies all operations of `batch` in order, atomically.
     ///
     /// # Errors
-    /// As the trait says.
+    /// See the trait.
     fn write_batch(&self, batch: WriteBatch) -> Result<(), Error>;
 
     /// Makes every write that returned before this call durable against a power loss.
     ///
     /// # Errors
-    /// As the trait says.
+    /// See the trait.
     fn flush(&self) -> Result<(), Error>;
 
-    /// Ends use: every write is durable on return. After it the handle only reads.
+    /// Ends the writes: every write is durable on return. After it the handle only reads.
     ///
-    /// An engine may record here that its content is complete, so that a later open can tell damage from a torn write. A
-    /// wrapper must call the inner engine's `close`. The default calls [`flush`](Self::flush).
+    /// An engine may record in this call that its content is complete, so that a later open does not treat damage as a
+    /// torn write. A wrapper must call the inner engine's `close`. The default calls [`flush`](Self::flush).
     ///
     /// # Errors
-    /// As the trait says.
+    /// See the trait.
     fn close(&self) -> Result<(), Error> {
         self.flush()
     }
 
-    /// Memory that the engine takes for its index, in bytes; 0 if it does not know. Waits for no disk. A wrapper must call the
-    /// inner engine's.
+    /// The memory of the engine's index, in bytes; 0 if the engine does not measure it. Waits for no disk. A wrapper
+    /// must call the inner engine's `index_bytes`.
     ///
     /// # Errors
     /// [`Error::Panicked`] if a thread panicked while it changed the index.
@@ -113,7 +113,7 @@ pub enum BatchOperation {
     },
 }
 
-/// Operations that are applied together or not at all, in order: the last one of a key wins.
+/// Operations that are applied in order, all of them or none: the last operation of a key decides.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WriteBatch {
     operations: Vec<BatchOperation>,
@@ -154,12 +154,12 @@ impl WriteBatch {
         self.operations
     }
 
-    /// How many operations there are.
+    /// The number of operations.
     pub fn len(&self) -> usize {
         self.operations.len()
     }
 
-    /// Whether there is no operation.
+    /// Returns true if the batch has no operation.
     pub fn is_empty(&self) -> bool {
         self.operations.is_empty()
     }

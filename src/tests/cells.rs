@@ -1,7 +1,9 @@
+//! Rows that are added to pages of cells.
+
 use crate::cells::{Cells, PAGE_SLOTS};
 
 #[test]
-fn rows_keep_their_cells_whatever_is_added_and_a_page_is_never_larger_than_its_rows() {
+fn added_rows_change_no_earlier_row_and_a_page_is_never_larger_than_its_rows() {
     for row_len in [0, 1, 5] {
         let mut cells = Cells::new(row_len);
         for slot in 0..=3 * PAGE_SLOTS {

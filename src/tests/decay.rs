@@ -1,3 +1,4 @@
+//! Powers of two, scaling, division and growth against the standard library.
 #![allow(clippy::float_cmp, reason = "powers of two are exact")]
 
 use crate::decay::{Divisor, HalfLife, exp2_fraction, scale_pow2};
@@ -12,7 +13,7 @@ fn any_magnitude(random: &mut Random) -> u64 {
     random.next_u64() >> shift
 }
 
-/// How many numbers lie between two positive ones.
+/// The distance of two positive numbers in units in the last place.
 fn ulps(a: f64, b: f64) -> u64 {
     a.to_bits().abs_diff(b.to_bits())
 }
@@ -78,7 +79,7 @@ fn a_power_of_two_has_the_same_bits_on_every_platform() {
 }
 
 #[test]
-fn scaling_is_exact_and_ends_at_zero() {
+fn scaling_by_a_power_of_two_is_exact_and_a_result_that_is_too_small_is_zero() {
     let value = 1.234_567_890_123_456_7_f64;
     for exponent in -1022..=1023_i32 {
         assert_eq!(
@@ -157,13 +158,13 @@ fn division_by_reciprocal_equals_euclidean_division() {
 }
 
 #[test]
-fn growth_goes_from_one_to_two_within_a_period() {
+fn growth_rises_from_one_to_two_within_a_period() {
     for half_life_ms in [1, 2, 3, 60_000, 3_600_000, limits::DURATION_MS_MAX] {
         let half_life = HalfLife::new(half_life_ms);
         for period in [-3, -1, 0, 1, 1000] {
             let begin = period * half_life_ms as i64;
             let last = begin + half_life_ms as i64 - 1;
-            assert_eq!(half_life.split(begin), (period, 1.0));
+            assert_eq!(half_life.period_and_growth(begin), (period, 1.0));
             assert_eq!(half_life.period(last), period);
             let expected = ((half_life_ms - 1) as f64 / half_life_ms as f64).exp2();
             assert!(ulps(half_life.growth(last), expected) <= 4, "{half_life_ms}");

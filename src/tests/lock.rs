@@ -1,3 +1,5 @@
+//! Values whose change panics or fails.
+
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use crate::Error;
@@ -13,7 +15,8 @@ impl<F: FnMut()> Drop for OnDrop<F> {
     }
 }
 
-fn interrupted(shared: &Mutex<Intact<u32>>) {
+/// Makes a change that panics.
+fn panic_in_a_change(shared: &Mutex<Intact<u32>>) {
     let caught = catch_unwind(AssertUnwindSafe(|| {
         lock(shared).change(|value| -> Result<(), Error> {
             *value += 1;
@@ -26,22 +29,25 @@ fn interrupted(shared: &Mutex<Intact<u32>>) {
 #[test]
 fn a_value_is_unreadable_after_a_panic_in_a_change_also_while_unwinding() {
     let shared = Mutex::new(Intact::new("change", 1));
-    interrupted(&shared);
+    panic_in_a_change(&shared);
     assert!(matches!(lock(&shared).get(), Err(Error::Panicked { .. })));
 
     let shared = Mutex::new(Intact::new("change", 1));
     let outer = catch_unwind(AssertUnwindSafe(|| {
-        let _unwinding = OnDrop(|| interrupted(&shared));
+        let _unwinding = OnDrop(|| panic_in_a_change(&shared));
         resume_unwind(Box::new("planned"));
     }));
     assert!(outer.is_err());
-    assert!(!shared.is_poisoned(), "the standard library sees nothing here");
+    assert!(
+        !shared.is_poisoned(),
+        "the standard library does not notice the panic"
+    );
     assert!(matches!(lock(&shared).get(), Err(Error::Panicked { .. })));
     assert!(lock(&shared).change(|_| Ok(())).is_err());
 }
 
 #[test]
-fn a_value_is_not_given_out_after_a_change_that_failed() {
+fn a_value_is_unreadable_after_a_failed_change() {
     let mut value = Intact::new("change", 1);
     assert_eq!(value.change(|value| Ok(*value + 1)).unwrap(), 2);
     assert_eq!(*value.get().unwrap(), 1);

@@ -1,3 +1,5 @@
+//! Tests of the files directly in `src`.
+
 mod cells;
 mod decay;
 mod lock;

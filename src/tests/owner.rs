@@ -1,3 +1,5 @@
+//! Owners in another process, and owners whose lock is lost.
+
 use std::io;
 
 use crate::Error;
@@ -13,7 +15,7 @@ struct LostLock;
 
 impl FileLock for LostLock {
     fn check(&self) -> io::Result<()> {
-        Err(io::Error::other("gone"))
+        Err(io::Error::other("the lock is lost"))
     }
 }
 

@@ -1,9 +1,11 @@
+//! Reads and writes after a failure or a panic.
+
 use crate::Error;
 use crate::poison::*;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 #[test]
-fn the_first_cause_is_kept_and_reads_continue_after_a_failed_write() {
+fn a_failed_write_ends_writing_with_the_first_cause_and_reads_continue() {
     let poison = Poison::default();
     assert!(poison.check_write().is_ok() && poison.check_read().is_ok());
     drop(poison.fail(Error::Closed));
@@ -28,8 +30,8 @@ fn after_a_panic(memory: Memory) -> Poison {
 }
 
 #[test]
-fn reads_end_after_a_panic_that_may_have_left_half_a_state() {
-    for (memory, readable) in [(Memory::Intact, true), (Memory::Half, false)] {
+fn reads_fail_after_a_panic_that_may_have_left_memory_half_changed() {
+    for (memory, readable) in [(Memory::Intact, true), (Memory::HalfChanged, false)] {
         let poison = after_a_panic(memory);
         assert!(poison.check_write().is_err());
         assert_eq!(poison.check_read().is_ok(), readable, "{memory:?}");
@@ -37,7 +39,7 @@ fn reads_end_after_a_panic_that_may_have_left_half_a_state() {
 }
 
 #[test]
-fn a_panic_in_a_destructor_of_a_thread_that_unwinds_poisons_too() {
+fn a_panic_in_a_destructor_during_unwinding_ends_writing_too() {
     struct Dropped(std::sync::mpsc::Sender<bool>);
     impl Drop for Dropped {
         fn drop(&mut self) {
@@ -55,15 +57,15 @@ fn a_panic_in_a_destructor_of_a_thread_that_unwinds_poisons_too() {
 }
 
 #[test]
-fn an_error_ends_writing_and_success_leaves_no_trace() {
+fn an_error_ends_writing_and_a_success_does_not() {
     let poison = Poison::default();
-    assert_eq!(poison.attempt("step", Memory::Half, || Ok(7)).unwrap(), 7);
+    assert_eq!(poison.attempt("step", Memory::HalfChanged, || Ok(7)).unwrap(), 7);
     assert!(poison.check_write().is_ok());
-    let failed = poison.attempt("step", Memory::Half, || Err::<(), _>(Error::Closed));
+    let failed = poison.attempt("step", Memory::HalfChanged, || Err::<(), _>(Error::Closed));
     assert!(matches!(failed, Err(Error::Poisoned { cause }) if matches!(*cause, Error::Closed)));
-    assert!(poison.check_read().is_ok(), "an error leaves memory whole");
+    assert!(poison.check_read().is_ok(), "an error does not end reading");
     let refused = poison.attempt("step", Memory::Intact, || -> Result<(), Error> {
-        unreachable!("nothing is attempted after a failure")
+        unreachable!("no step runs after a failure")
     });
     assert!(matches!(refused, Err(Error::Poisoned { .. })));
 }

@@ -1,11 +1,11 @@
-//! The open segment: appends frames, writes zeros ahead of them, and makes the next segment.
+//! The open segment: appends frames, writes zeros ahead of them, and creates the next segment.
 //!
-//! The log's lock guards it. Invariant: a segment is synced before the header of its successor is written, so the end that
-//! this header promises is true.
+//! The log's lock guards it. Invariant: a segment is synced before the header of its successor is written. So the end
+//! of the segment that this header promises is true.
 //!
 //! | step | a crash during it leaves |
 //! |---|---|
-//! | append | whole frames, then perhaps a torn one |
+//! | append | whole frames, then perhaps a torn frame |
 //! | preallocation | fewer or more zeros after the frames |
 //! | rotation, up to the sync of the old segment | the old segment, as after an append |
 //! | rotation, after it | the old segment whole and durable; nothing, a temporary file or an empty segment after it |
@@ -23,16 +23,16 @@ use crate::limits::ZEROS_BYTES_MAX;
 
 static ZEROS: [u8; ZEROS_BYTES_MAX] = [0; ZEROS_BYTES_MAX];
 
-/// Where and how segments are made.
+/// The place, the identity and the sizes of a log's segments.
 #[derive(Debug, Clone)]
 pub(crate) struct LogOptions {
     pub(crate) files: Arc<dyn FileAccess>,
     /// The directory of the log.
     pub(crate) dir: PathBuf,
     pub(crate) database_id: u128,
-    /// A segment that has reached this size takes no further frame.
+    /// A segment of this size takes no further frame.
     pub(crate) segment_bytes_max: u64,
-    /// How many zeros are written ahead at a time; 0 turns preallocation off.
+    /// The number of zeros that are written ahead at a time; 0 turns preallocation off.
     pub(crate) preallocate_bytes: u64,
     /// The most bytes of zeros in one write.
     pub(crate) zeros_bytes_max: usize,
@@ -41,16 +41,16 @@ pub(crate) struct LogOptions {
 /// The part of the log that a new segment follows.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Predecessor {
-    /// The first sequence number of the segment before, 0 if there is none.
+    /// The first sequence number of the previous segment, 0 if none exists.
     pub(crate) first_sequence: u64,
-    /// Where the synced frames of the segment before end.
+    /// The offset at which the synced frames of the previous segment end.
     pub(crate) end: u64,
-    /// The history of the log up to here.
+    /// The history of the log up to the new segment.
     pub(crate) history: History,
 }
 
 impl Predecessor {
-    /// That of the first segment.
+    /// The predecessor of the first segment.
     pub(crate) const NONE: Self = Self {
         first_sequence: 0,
         end: 0,
@@ -60,11 +60,11 @@ impl Predecessor {
 
 /// A segment that takes no more frames.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Sealed {
+pub(crate) struct SealedSegment {
     pub(crate) path: PathBuf,
     /// The last sequence number in it.
     pub(crate) last_sequence: u64,
-    /// Where its frames end.
+    /// The offset at which its frames end.
     pub(crate) end: u64,
 }
 
@@ -81,17 +81,18 @@ pub(crate) struct Appender {
     opening: u64,
     /// The history of the log up to the last frame.
     history: History,
-    /// Where the next frame goes.
+    /// The offset of the next frame.
     end: u64,
-    /// Up to where the file has bytes that were written: frames, then zeros.
+    /// The end of the written bytes of the file: frames, then zeros.
     allocated_end: u64,
 }
 
 impl Appender {
-    /// Makes the segment of `opening` that begins with `first_sequence`, durable under its name on return.
+    /// Creates the segment of `opening` that begins with `first_sequence`. It is durable under its name on return.
     ///
     /// # Errors
-    /// `Io`. The directory holds nothing new, a temporary file, or the empty segment, whose name may not be durable.
+    /// `Io`. The directory then holds no new file, a temporary file, or the empty segment, whose name may not be
+    /// durable.
     pub(crate) fn create(
         options: LogOptions,
         opening: u64,
@@ -140,7 +141,7 @@ impl Appender {
         Ok(appender)
     }
 
-    /// Returns true if `frame` belongs into a new segment. A segment takes at least one frame, however large.
+    /// Returns true if `frame` must go to a new segment. A segment takes at least one frame, of any size.
     pub(crate) fn is_full_for(&self, frame: &FrameBuffer) -> bool {
         self.next_sequence > self.first_sequence
             && self.end + frame.len() as u64 > self.options.segment_bytes_max
@@ -164,16 +165,17 @@ impl Appender {
     /// Syncs this segment and continues in its successor. Returns this segment.
     ///
     /// # Errors
-    /// `Io`. If the sync failed, frames that were not durable before may be lost. If the [`create`](Self::create) of the
-    /// successor failed, this segment is durable. In both cases this segment must take no other frame: a successor may exist.
-    pub(crate) fn rotate(&mut self) -> Result<Sealed, Error> {
+    /// `Io`. If the sync failed, frames that were not durable before may be lost. If the [creation](Self::create) of
+    /// the successor failed, this segment is durable. In both cases this segment must take no other frame: a successor
+    /// may exist.
+    pub(crate) fn rotate(&mut self) -> Result<SealedSegment, Error> {
         self.sync()?;
         let predecessor = Predecessor {
             first_sequence: self.first_sequence,
             end: self.end,
             history: self.history,
         };
-        let sealed = Sealed {
+        let sealed = SealedSegment {
             path: self.path.clone(),
             last_sequence: self.next_sequence - 1,
             end: self.end,
@@ -192,7 +194,7 @@ impl Appender {
         self.next_sequence > self.first_sequence && self.next_sequence == sequence + 1
     }
 
-    /// Writes zeros ahead if `needed_end` lies beyond the allocated bytes, so that a sync has no metadata to write.
+    /// Writes zeros ahead if `needed_end` lies beyond the allocated bytes. A sync then has no metadata to write.
     fn preallocate(&mut self, needed_end: u64) -> Result<(), Error> {
         let step = self.options.preallocate_bytes;
         if step == 0 || (needed_end <= self.allocated_end && self.allocated_end > SEGMENT_HEADER_BYTES as u64)
@@ -221,7 +223,7 @@ impl Appender {
             .map_err(|error| Error::io("sync segment", &self.path, error))
     }
 
-    /// The sequence number that the next frame gets.
+    /// The sequence number of the next frame.
     pub(crate) fn next_sequence(&self) -> u64 {
         self.next_sequence
     }
@@ -236,7 +238,7 @@ impl Appender {
         self.history
     }
 
-    /// Where the frames end.
+    /// The offset at which the frames end.
     pub(crate) fn end(&self) -> u64 {
         self.end
     }
@@ -251,12 +253,12 @@ impl Appender {
     }
 }
 
-/// A segment as of a moment, to be synced.
+/// The segment at one point in time, for a sync.
 #[derive(Debug)]
 pub(crate) struct SegmentHandle {
     file: Arc<dyn File>,
     path: PathBuf,
-    /// The last frame that was written at that moment; every frame of earlier segments is synced already.
+    /// The last frame that was written at that time. Every frame of earlier segments is synced already.
     pub(crate) last_sequence: u64,
 }
 
@@ -274,7 +276,7 @@ pub(crate) fn sync_dir(files: &dyn FileAccess, dir: &Path) -> Result<(), Error> 
         .map_err(|error| Error::io("sync directory", dir, error))
 }
 
-/// Removes a file, unless it is gone already.
+/// Removes a file, unless it is missing already.
 pub(crate) fn remove(files: &dyn FileAccess, path: &Path) -> Result<(), Error> {
     match files.remove(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path, error)),

@@ -6,14 +6,14 @@
 //! |---|---|---|---|
 //! | 0 | 4 | payload length | in bytes, a multiple of 8, at least 8 |
 //! | 4 | 4 | kind | 1 events, 2 forget, 3 checkpoint, 4 close |
-//! | 8 | 8 | sequence | one more than that of the frame before |
-//! | 16 | 8 | synced sequence | every frame up to this one was synced when this frame was written: a promise |
+//! | 8 | 8 | sequence | one more than that of the previous frame |
+//! | 16 | 8 | synced sequence | every frame up to this number was synced when this frame was written: a promise |
 //! | 24 | 4 | payload checksum | CRC32C of the payload, its padding included |
 //! | 28 | 4 | header checksum | CRC32C of the 28 bytes before it, seeded by the segment header's checksum |
 //! | 32 | | payload | padded with zeros to a multiple of 8 |
 //!
-//! A frame is written by one call. A crash may leave any part of it: then a checksum fails, and the frame is wholly
-//! absent.
+//! One call writes a frame. A crash may leave any part of it. Then a checksum fails, and recovery treats the whole
+//! frame as absent.
 
 use crate::codec::Reader;
 use crate::codec::crc32c::{crc32c, extend};
@@ -32,7 +32,7 @@ const _: () = assert!(FRAME_HEADER_BYTES == 32 && FRAME_HEADER_BYTES.is_multiple
 const _: () =
     assert!(FRAME_PAYLOAD_BYTES_MAX.is_multiple_of(FRAME_ALIGN) && FRAME_PAYLOAD_BYTES_MAX < 1 << 31);
 
-/// What a frame's payload is.
+/// The kind of a frame's payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum FrameKind {
@@ -50,14 +50,14 @@ impl FrameKind {
     }
 }
 
-/// A frame being built: room for the header, then the payload. Reusable.
+/// The bytes of a frame that is built: space for the header, then the payload. Reusable.
 #[derive(Debug, Default)]
 pub(crate) struct FrameBuffer {
     bytes: Vec<u8>,
 }
 
 impl FrameBuffer {
-    /// Empties the buffer and gives the vector to append the payload to.
+    /// Empties the buffer. Returns the vector to which the caller appends the payload.
     pub(crate) fn begin(&mut self) -> &mut Vec<u8> {
         self.bytes.clear();
         self.bytes.resize(FRAME_HEADER_BYTES, 0);
@@ -69,7 +69,7 @@ impl FrameBuffer {
         self.bytes.len() - FRAME_HEADER_BYTES
     }
 
-    /// Pads the payload and fills in the fields that do not depend on the frame's place.
+    /// Pads the payload and fills in the fields that do not depend on the frame's position.
     pub(crate) fn finish(&mut self, kind: FrameKind) {
         let padded = self.payload_len().next_multiple_of(FRAME_ALIGN).max(FRAME_ALIGN);
         debug_assert!(padded <= FRAME_PAYLOAD_BYTES_MAX, "the caller checks the limit");
@@ -80,7 +80,7 @@ impl FrameBuffer {
         self.put(PAYLOAD_CHECKSUM_OFFSET, &payload_checksum.to_le_bytes());
     }
 
-    /// Fills in the fields that depend on the frame's place, and returns the whole frame.
+    /// Fills in the fields that depend on the frame's position, and returns the whole frame.
     pub(crate) fn seal(&mut self, sequence: u64, synced_sequence: u64, seed: u32) -> &[u8] {
         self.put(SEQUENCE_OFFSET, &sequence.to_le_bytes());
         self.put(SYNCED_OFFSET, &synced_sequence.to_le_bytes());
@@ -99,7 +99,7 @@ impl FrameBuffer {
     }
 }
 
-/// A frame's header whose checksum holds.
+/// A frame's header with a valid checksum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FrameHeader {
     pub(crate) payload_len: usize,
@@ -110,12 +110,12 @@ pub(crate) struct FrameHeader {
 }
 
 impl FrameHeader {
-    /// The header at the front of `bytes`, if there is a valid one.
+    /// The header at the front of `bytes`, if it is valid.
     pub(crate) fn decode(bytes: &[u8], seed: u32) -> Option<Self> {
         let header = bytes.get(..FRAME_HEADER_BYTES)?;
         let mut reader = Reader::new(header);
         let payload_len = reader.u32()? as usize;
-        // Cheap refusals first: the search after a bad frame tries this at every multiple of 8.
+        // The cheap checks come first: the search after a bad frame decodes at every multiple of 8.
         if payload_len == 0
             || payload_len > FRAME_PAYLOAD_BYTES_MAX
             || !payload_len.is_multiple_of(FRAME_ALIGN)
@@ -133,13 +133,13 @@ impl FrameHeader {
         valid.then_some(decoded)
     }
 
-    /// The payload that follows this header at the front of `bytes`, if it is whole and its checksum holds.
+    /// The payload that follows this header at the front of `bytes`, if it is whole and its checksum is valid.
     pub(crate) fn payload<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
         let payload = bytes.get(FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + self.payload_len)?;
         (crc32c(payload) == self.payload_checksum).then_some(payload)
     }
 
-    /// The kind, if this build knows it.
+    /// The kind; `None` if this build has no such kind.
     pub(crate) fn kind(&self) -> Option<FrameKind> {
         FrameKind::from_u32(self.kind)
     }

@@ -1,11 +1,12 @@
-//! Group commit: threads that wait for a sync at the same time share one.
+//! Group commit: threads that wait for a sync at the same time share one sync.
 //!
-//! One thread leads at a time: it lets others gather for a moment, then syncs on behalf of all. Threads that come after the
-//! sync has begun wait for the next one, since their frames may have been written too late for this one. So at most two
-//! groups wait, each on its own condition. The end of a sync wakes the group that it served, and one thread of the other group
-//! to lead the next sync. A useless wake-up costs as much as a useful one, so there are no others.
+//! One thread is the leader. It waits a short time, so that other threads append their frames, and then it syncs for
+//! all of them. A thread that arrives after the sync began waits for the next sync: the running sync may have begun
+//! before its frame was written. So at most two groups of threads wait, and each group has a condition variable. After
+//! a sync the leader wakes the whole group of that sync, and one thread of the other group, which leads the next sync.
+//! It wakes no other thread, because a useless wake-up costs as much as a useful one.
 //!
-//! Invariant: while a thread waits there is a leader, or a thread was woken to become one.
+//! Invariant: while a thread waits, a leader exists or a thread was woken to become the leader.
 //!
 //! In memory only: a crash leaves nothing of it.
 
@@ -14,89 +15,125 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use crate::Error;
 use crate::lock::lock;
 
-/// Shared by all threads of a log.
+/// The group commit of a log. All threads of the log share it.
 #[derive(Debug, Default)]
 pub(super) struct GroupCommit {
-    syncs: Mutex<Syncs>,
-    /// Threads waiting for an even-numbered sync, and threads waiting for an odd-numbered one.
-    turns: [Condvar; 2],
+    state: Mutex<GroupCommitState>,
+    /// The first wakes the threads that wait for a sync with an even number, the second those of an odd number.
+    groups: [Condvar; 2],
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Syncs {
-    /// Whether a thread leads.
-    led: bool,
-    /// How many syncs have begun.
+pub(super) struct GroupCommitState {
+    /// True while a thread is the leader.
+    has_leader: bool,
+    /// The number of syncs that have begun: also the number of the last one.
     pub(super) begun: u64,
-    /// How many frames the last sync made durable.
-    served: u64,
+    /// The number of frames that the last sync made durable.
+    last_synced_len: u64,
+}
+
+/// The result of a wait.
+enum WaitResult {
+    /// Another thread's sync made the frames durable.
+    Durable,
+    /// The thread is the leader now. `last_synced_len` is the number of frames that the last sync made durable.
+    Leader { last_synced_len: u64 },
 }
 
 impl GroupCommit {
-    /// Returns once `is_done`, if need be after a call of `sync`, which returns how many frames it made durable. Before it
-    /// `gather` may give other threads time to come; its argument is the number of the sync before.
+    /// Returns once `is_durable` returns true. If no other thread's sync makes it true, this thread becomes the leader:
+    /// it calls `gather`, which may give other threads time to append, and then `sync`. `gather` gets the number of
+    /// frames that the last sync made durable; `sync` returns that number for its own sync.
     ///
     /// # Errors
-    /// That of `may_sync`, which is asked before, or that of `sync`, whose other waiters find `may_sync` failing.
+    /// The error of `may_sync`, which is called before each sync, or that of `sync`. After a failed sync `may_sync`
+    /// must fail, so that the other waiting threads return its error.
     pub(super) fn commit(
         &self,
-        is_done: impl Fn() -> bool,
+        is_durable: impl Fn() -> bool,
         may_sync: impl Fn() -> Result<(), Error>,
         gather: impl FnOnce(u64),
         sync: impl FnOnce() -> Result<u64, Error>,
     ) -> Result<(), Error> {
-        if is_done() {
+        if is_durable() {
             return Ok(());
         }
-        let mut syncs = self.lock();
-        // The running sync may have begun before the frame was written; a later one has not.
-        let first = syncs.begun + 1;
-        while syncs.led && !is_done() {
-            syncs = self.turns[turn(first.max(syncs.begun))]
-                .wait(syncs)
+        match self.wait(is_durable, may_sync)? {
+            WaitResult::Durable => Ok(()),
+            WaitResult::Leader { last_synced_len } => self.lead(last_synced_len, gather, sync),
+        }
+    }
+
+    /// Waits while another thread leads and `is_durable` returns false. If it is still false then, this thread becomes
+    /// the leader.
+    fn wait(
+        &self,
+        is_durable: impl Fn() -> bool,
+        may_sync: impl Fn() -> Result<(), Error>,
+    ) -> Result<WaitResult, Error> {
+        let mut state = self.lock();
+        // The last sync may have begun before the frame was written. Each later sync covers the frame.
+        let first_covering_sync = state.begun + 1;
+        while state.has_leader && !is_durable() {
+            let awaited_sync = first_covering_sync.max(state.begun);
+            state = self
+                .group(awaited_sync)
+                .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
         }
-        let done = is_done();
-        let ready = if done { Ok(()) } else { may_sync() };
-        if done || ready.is_err() {
-            if !syncs.led {
-                // This thread was woken to lead and has no need to, so it wakes another one.
-                self.turns[turn(syncs.begun + 1)].notify_one();
+        let is_durable = is_durable();
+        let checked = if is_durable { Ok(()) } else { may_sync() };
+        if is_durable || checked.is_err() {
+            if !state.has_leader {
+                // This thread may have been woken to lead, and it does not lead. Another thread must.
+                self.group(state.begun + 1).notify_one();
             }
-            return ready;
+            return checked.map(|()| WaitResult::Durable);
         }
-        syncs.led = true;
-        let served = syncs.served;
-        drop(syncs);
-        let _lead = LeaderGuard(self);
-        gather(served);
-        // A thread that came before this line has written its frames, so this sync serves it.
+        state.has_leader = true;
+        Ok(WaitResult::Leader {
+            last_synced_len: state.last_synced_len,
+        })
+    }
+
+    /// Gathers and syncs as the leader. On return, also after a panic, this thread is not the leader any more.
+    fn lead(
+        &self,
+        last_synced_len: u64,
+        gather: impl FnOnce(u64),
+        sync: impl FnOnce() -> Result<u64, Error>,
+    ) -> Result<(), Error> {
+        let _guard = LeaderGuard(self);
+        gather(last_synced_len);
+        // Each thread that waits for this sync has written its frames before this line, so the sync covers them.
         self.lock().begun += 1;
-        let served = sync()?;
-        self.lock().served = served;
+        let synced_len = sync()?;
+        self.lock().last_synced_len = synced_len;
         Ok(())
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Syncs> {
-        lock(&self.syncs)
+    /// The condition variable of the threads that wait for the sync with this number.
+    fn group(&self, sync: u64) -> &Condvar {
+        &self.groups[(sync % 2) as usize]
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, GroupCommitState> {
+        lock(&self.state)
     }
 }
 
-fn turn(number: u64) -> usize {
-    (number % 2) as usize
-}
-
-/// Held by the thread that leads. Dropping it, also while unwinding, wakes the group that the sync served and lets another
-/// thread lead.
+/// The leader holds it. Its drop, also during a panic, ends the leadership: it wakes the group of the last sync, and
+/// one thread that leads the next sync.
 struct LeaderGuard<'a>(&'a GroupCommit);
 
 impl Drop for LeaderGuard<'_> {
     fn drop(&mut self) {
-        let mut syncs = self.0.lock();
-        let (this, next) = (turn(syncs.begun), turn(syncs.begun + 1));
-        syncs.led = false;
-        drop(syncs);
-        self.0.turns[this].notify_all();
-        self.0.turns[next].notify_one();
+        let mut state = self.0.lock();
+        let last_sync = state.begun;
+        state.has_leader = false;
+        drop(state);
+        self.0.group(last_sync).notify_all();
+        self.0.group(last_sync + 1).notify_one();
     }
 }

@@ -1,11 +1,11 @@
-//! The history value of a log: 64 bits over its frames and the openings that wrote them. It tells diverged copies of one
-//! database apart. Also: the openings that may have made the last segment.
+//! The history value of a log: 64 bits over its frames and the openings that wrote them. Diverged copies of one
+//! database have different values. This module also has the check of the opening that made the last segment.
 //!
-//! An empty log has the value 0. Each frame updates it: [`mix`]`(value, opening id XOR last 8 bytes of the frame header)`.
-//! Those bytes are the payload checksum and the header checksum, little-endian.
+//! An empty log has the value 0. Each frame updates it: [`mix`]`(value, opening id XOR last 8 bytes of the frame
+//! header)`. Those bytes are the payload checksum and the header checksum, little-endian.
 //!
-//! Frames of different openings give equal values with a chance of 1 in 2^64; frames of one opening that differ in the
-//! payload only, 1 in 2^32.
+//! Frames of different openings give equal values with a probability of 1 in 2^64. Frames of one opening that differ
+//! only in the payload give equal values with a probability of 1 in 2^32.
 //!
 //! This module writes nothing. The header of a [`segment`](super::segment) and the checkpoint
 //! [`record`](crate::signals::checkpoint::record) store the value.
@@ -31,10 +31,10 @@ impl History {
     }
 }
 
-/// The openings that storage knows, as far as they matter to the log.
+/// The last two openings in storage, which may have made the last segment of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct StoredOpenings {
-    /// The last one. A crash may have ended it before it made a segment.
+    /// The id of the last opening. A crash may have ended it before it made a segment.
     pub(crate) last: u64,
     pub(crate) before: Option<PreviousOpening>,
 }
@@ -48,10 +48,10 @@ pub(crate) struct PreviousOpening {
 }
 
 impl StoredOpenings {
-    /// Returns true if a log that goes up to `last_sequence` may have a last segment that `opening` made.
+    /// Returns true if `opening` may have made the last segment of a log that ends with `last_sequence`.
     ///
-    /// An opening appends nothing before its segment exists. So if the last opening made none, the log ends no later than
-    /// the last opening found.
+    /// An opening appends nothing before its segment exists. So if the last opening made no segment, the log ends no
+    /// later than the end that the last opening found.
     pub(crate) fn allows(&self, opening: u64, last_sequence: u64) -> bool {
         let is_before =
             |before: PreviousOpening| opening == before.opening && last_sequence <= before.last_sequence;

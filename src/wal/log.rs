@@ -1,20 +1,22 @@
 //! The log of a database: appending, group commit, trimming.
 //!
-//! Invariants: frames are written in the order of their sequence numbers, under one lock, so that when an append
-//! returns every earlier frame is written too; `durable_sequence` is never ahead of the frames that a finished sync
-//! covers; one sync of the log's files and directory runs at a time, and its outcome is known to every thread before the
-//! next one starts, because a file system reports a failed write-back only once; after the first failure nothing is
-//! written, synced or removed any more.
+//! Invariants:
+//! - Frames are written in the order of their sequence numbers, under one lock. So when an append returns, every
+//!   earlier frame is written too.
+//! - `durable_sequence` is never ahead of the frames that a finished sync covers.
+//! - One sync of the log's files and directory runs at a time. Its failure is recorded before the next sync starts,
+//!   because a file system reports a failed write-back only once.
+//! - After the first failure nothing is written, synced or removed any more.
 //!
-//! What a crash leaves: an appended frame is there after a process crash, and after a power loss once a sync for it
-//! returned. Trimming removes whole segments, oldest first, that the flushed checkpoint covers.
+//! An appended frame survives a process crash. It survives a power loss once a sync that covers it has returned. A trim
+//! removes whole segments that the flushed checkpoint covers, oldest first; a crash leaves some of them.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use super::appender::{Appender, Sealed, remove, sync_dir};
+use super::appender::{Appender, SealedSegment, remove, sync_dir};
 use super::frame::{FrameBuffer, FrameKind};
 use super::group_commit::GroupCommit;
 use super::history::History;
@@ -25,8 +27,8 @@ use crate::{Error, Receipt};
 
 pub(crate) use super::appender::LogOptions;
 
-/// How often a thread that is about to sync gives way to others.
-const COMPANY_TURNS_MAX: u32 = 8;
+/// The most times that a leader of a group commit lets other threads run before its sync.
+const YIELDS_MAX: u32 = 8;
 
 /// The log. Shared by all threads of a handle.
 #[derive(Debug)]
@@ -35,7 +37,7 @@ pub(crate) struct Log {
     poison: Arc<Poison>,
     /// Taken before `syncing` by a thread that needs both.
     tail: Mutex<Tail>,
-    /// Held for a sync of the log, until its outcome is known.
+    /// Held for a sync of the log, until its failure is recorded.
     syncing: Mutex<()>,
     commits: GroupCommit,
     /// The id of this opening.
@@ -53,15 +55,15 @@ pub(crate) struct Log {
 #[derive(Debug)]
 struct Tail {
     appender: Appender,
-    sealed: VecDeque<Sealed>,
+    sealed: VecDeque<SealedSegment>,
 }
 
 impl Log {
-    /// A log whose appender is an empty segment. The sealed segments come before it and are synced.
+    /// A log with an empty open segment. The sealed segments come before it and are synced.
     pub(crate) fn new(
         options: LogOptions,
         poison: Arc<Poison>,
-        (appender, sealed): (Appender, Vec<Sealed>),
+        (appender, sealed): (Appender, Vec<SealedSegment>),
     ) -> Self {
         let last_sequence = appender.next_sequence() - 1;
         let opening = appender.opening();
@@ -84,9 +86,10 @@ impl Log {
         }
     }
 
-    /// Appends a finished frame and returns its sequence number; it and every earlier frame are written on return.
+    /// Appends a finished frame and returns its sequence number. The frame and every earlier frame are written on
+    /// return.
     ///
-    /// `in_order` is called with the sequence number under the log's lock, that is, in log order.
+    /// `in_order` is called with the sequence number under the log's lock, so its calls come in log order.
     ///
     /// # Errors
     /// `Poisoned`, by an earlier failure or by this one; wrapped in `OutcomeUnknown` if the frame may be in the log.
@@ -115,7 +118,7 @@ impl Log {
         Receipt::new(self.opening, sequence)
     }
 
-    /// Syncs the segment that takes frames, which makes every frame durable, and continues in a new one.
+    /// Syncs the open segment, which makes every frame durable, and continues in a new segment.
     fn rotate(&self, tail: &mut Tail) -> Result<(), Error> {
         self.sync_alone("rotate", || {
             let sealed = tail.appender.rotate()?;
@@ -128,17 +131,17 @@ impl Log {
         })
     }
 
-    /// Runs one sync of the files or the directory of the log at a time. All threads know its outcome before the next sync
+    /// Runs one sync of the files or the directory of the log at a time. A failure is recorded before the next sync
     /// starts.
     ///
     /// # Errors
-    /// `Poisoned`, by an earlier failure or by that of `sync`.
+    /// `Poisoned`, by an earlier failure or by the failure of `sync`.
     fn sync_alone<T>(
         &self,
         operation: &'static str,
         sync: impl FnOnce() -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let _alone = lock(&self.syncing);
+        let _guard = lock(&self.syncing);
         self.poison.attempt(operation, Memory::Intact, || {
             self.poison.check_owner()?;
             sync()
@@ -153,10 +156,10 @@ impl Log {
         self.append(&mut frame, |_| {})
     }
 
-    /// Continues in a new segment if a flushed checkpoint covers every frame up to `covered` and no frame came after, so that
-    /// all before can be trimmed and the next open has little to read.
+    /// Continues in a new segment if no frame came after `covered`, the last frame that a flushed checkpoint covers.
+    /// Then all earlier segments can be trimmed, and the next open has little to read.
     ///
-    /// It syncs both segments while it holds the log's lock, so only a close calls it: no writer waits then.
+    /// It syncs both segments while it holds the log's lock. So only a close calls it: no writer waits then.
     pub(crate) fn rotate_covered(&self, covered: u64) -> Result<(), Error> {
         let mut tail = lock_brief(&self.tail);
         if tail.appender.ends_with(covered) {
@@ -165,10 +168,10 @@ impl Log {
         Ok(())
     }
 
-    /// Syncs, appends the close marker, which promises all frames before it as synced and `collections` as the digest of the
-    /// collections in storage, and syncs that too.
+    /// Syncs, appends the close marker, and syncs the marker. The marker promises that all earlier frames are synced.
+    /// It also holds the result of `collections`, the digest of the collections in storage.
     ///
-    /// If nothing was appended since the log was opened and storage did not change either, the log stays as it is: the header
+    /// If nothing was appended since the log was opened and storage did not change, the log stays unchanged. The header
     /// of its last segment promises all frames already, and the next open reuses that empty segment.
     ///
     /// # Errors
@@ -182,7 +185,7 @@ impl Log {
         if last_sequence == self.opened_sequence && !storage_changed {
             return Ok(());
         }
-        // No call of the application is concerned, so the outcome of none is unknown.
+        // The frame belongs to no call of the application, so no error with an unknown outcome results.
         self.poison.attempt("close", Memory::Intact, || {
             self.sync_to(last_sequence)?;
             let mut frame = FrameBuffer::default();
@@ -196,26 +199,26 @@ impl Log {
     /// Waits until every frame up to `sequence` is durable. Threads that wait at the same time share one sync.
     ///
     /// # Errors
-    /// `Poisoned`, by an earlier failure or by that of the shared sync.
+    /// `Poisoned`, by an earlier failure or by the failure of the shared sync.
     pub(crate) fn sync_to(&self, sequence: u64) -> Result<(), Error> {
         debug_assert!(
             sequence <= self.last_sequence(),
-            "only written frames can be waited for"
+            "a call waits only for written frames"
         );
         self.commits.commit(
             || self.durable_sequence() >= sequence,
             || self.poison.check_write(),
-            |served| self.wait_for_company(served),
+            |last_synced_len| self.wait_for_more_frames(last_synced_len),
             || self.sync_for_all(),
         )
     }
 
-    /// Syncs the frames that are written by now. Returns the number of those that were not durable before.
+    /// Syncs all written frames. Returns the number of frames that were not durable before.
     fn sync_for_all(&self) -> Result<u64, Error> {
         let durable = self.durable_sequence();
         let segment = lock_brief(&self.tail).appender.handle();
         self.sync_alone("sync", || {
-            // A rotation that came in between has synced this segment already.
+            // A rotation meanwhile may have synced this segment already.
             if self.durable_sequence() < segment.last_sequence {
                 segment.sync()?;
                 self.raise_durable(segment.last_sequence);
@@ -225,11 +228,11 @@ impl Log {
         Ok(segment.last_sequence.saturating_sub(durable))
     }
 
-    /// Lets other threads run until as many frames wait as the last sync served, for a few turns at most: the threads
-    /// that it woke will append again, and a sync costs the same for all of them as for one.
-    fn wait_for_company(&self, expected_len: u64) {
-        for _ in 0..COMPANY_TURNS_MAX {
-            // In this order: a rotation may make more durable than the last frame of a moment ago.
+    /// Lets other threads run until as many frames wait as the last sync made durable, at most [`YIELDS_MAX`] times.
+    /// The threads that the last sync woke append again, and one sync costs the same for all of them as for one.
+    fn wait_for_more_frames(&self, expected_len: u64) {
+        for _ in 0..YIELDS_MAX {
+            // In this order: a rotation may make frames durable that were written after `last_sequence` was read.
             let durable = self.durable_sequence();
             if expected_len <= 1 || self.last_sequence() - durable >= expected_len {
                 return;
@@ -238,7 +241,8 @@ impl Log {
         }
     }
 
-    /// Removes the segments that hold nothing beyond `covered`, oldest first, and makes that durable.
+    /// Removes the segments that hold no frame after `covered`, oldest first, and makes the removal durable. Returns
+    /// their number.
     pub(crate) fn trim(&self, covered: u64) -> Result<usize, Error> {
         let mut removed = 0;
         while let Some(segment) = self.take_covered(covered) {
@@ -257,20 +261,20 @@ impl Log {
         Ok(removed)
     }
 
-    /// Takes the oldest segment out of the list, if it holds nothing beyond `covered`.
-    fn take_covered(&self, covered: u64) -> Option<Sealed> {
+    /// Takes the oldest segment out of the list, if it holds no frame after `covered`.
+    fn take_covered(&self, covered: u64) -> Option<SealedSegment> {
         let mut tail = lock_brief(&self.tail);
         let is_covered = tail.sealed.front()?.last_sequence <= covered;
         if is_covered { tail.sealed.pop_front() } else { None }
     }
 
-    /// The sequence number of the last frame that is written, and the history of the log up to it.
+    /// The sequence number of the last written frame, and the history of the log up to it.
     pub(crate) fn position(&self) -> (u64, History) {
         let tail = lock_brief(&self.tail);
         (tail.appender.next_sequence() - 1, tail.appender.history())
     }
 
-    /// The sequence number of the last frame that is written.
+    /// The sequence number of the last written frame.
     pub(crate) fn last_sequence(&self) -> u64 {
         self.last_sequence.load(Ordering::Acquire)
     }
@@ -280,7 +284,7 @@ impl Log {
         self.durable_sequence.load(Ordering::Acquire)
     }
 
-    /// How many bytes of frames and headers there are in segments that are not trimmed.
+    /// The number of bytes of frames and headers in segments that are not trimmed.
     pub(crate) fn log_bytes(&self) -> u64 {
         self.untrimmed_bytes.load(Ordering::Relaxed)
     }

@@ -4,16 +4,18 @@
 //! |---|---|
 //! | [`segment`] | format: file names and the segment header |
 //! | [`frame`] | format: the frame header |
-//! | [`history`] | the history value, which tells diverged copies of one database apart |
+//! | [`history`] | the history value, which differs in diverged copies of one database |
 //! | [`payload`] | format: events, forgets, markers |
 //! | [`appender`] | the open segment: appends, preallocates, rotates |
 //! | [`group_commit`] | threads that wait at the same time share a sync |
 //! | [`log`] | the log of a database: appending, syncing, trimming |
-//! | [`recovery`] | reading everything back at open |
+//! | [`recovery`] | reads the log back at open |
 //!
-//! Invariants: sequence numbers count frames, and one that was synced or covered is never given again; a frame is
-//! written by one call after every earlier one; a segment is synced before its successor takes a frame; a synced position
-//! that is promised in a header was synced before that header was written.
+//! Invariants:
+//! - Sequence numbers count frames. A number that was synced or covered is never used again.
+//! - One call writes each frame, after all earlier frames.
+//! - A segment is synced before its successor takes a frame.
+//! - A position that a header promises as synced was synced before that header was written.
 
 pub(crate) mod appender;
 pub(crate) mod frame;

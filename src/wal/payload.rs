@@ -1,4 +1,5 @@
-//! The format of the payloads: events, an entity or user to forget, the markers.
+//! The format of the payloads: events, an entity or user to forget, and the markers. The functions only encode and
+//! decode; the frame's checksum protects the bytes, so a crash leaves no part of a payload.
 //!
 //! Little-endian. Events:
 //!
@@ -11,13 +12,13 @@
 //! | 8 | weight | IEEE 754 double |
 //! | 2 | signal | its id in the schema |
 //! | 1 | flags | bit 0: a user follows |
-//! | 1 | cohorts | how many follow |
+//! | 1 | cohorts | the number of cohorts that follow |
 //! | 8 if flagged | user | |
 //! | 8 each | cohorts | |
 //!
-//! Forget: 8 bytes, 1 for an entity or 2 for a user, then 8 bytes with its id. Checkpoint: 8 bytes, the sequence
-//! number that the flushed checkpoint covers. Close: 8 bytes, the digest of the collections. Each is padded with zeros (see
-//! [`frame`](super::frame)).
+//! Forget: 8 bytes, 1 for an entity or 2 for a user, then 8 bytes with its id. Checkpoint: 8 bytes, the sequence number
+//! that the flushed checkpoint covers. Close: 8 bytes, the digest of the collections. Each payload is padded with zeros
+//! (see [`frame`](super::frame)).
 
 use crate::codec::{Reader, Write};
 use crate::limits::{BATCH_EVENTS_MAX, EVENT_COHORTS_MAX, WEIGHT_ABS_MAX};
@@ -37,7 +38,7 @@ pub(crate) enum Forget {
     User(UserId),
 }
 
-/// The length of the payload that [`encode_events`] makes, before padding.
+/// The length of the payload of [`encode_events`], before padding.
 pub(crate) fn events_len(events: &[SignalEvent<'_>]) -> usize {
     let variable = |event: &SignalEvent<'_>| 8 * (usize::from(event.user.is_some()) + event.cohorts.len());
     EVENTS_HEADER_BYTES
@@ -70,7 +71,7 @@ pub(crate) fn encode_events(events: &[SignalEvent<'_>], payload: &mut Vec<u8>) {
     }
 }
 
-/// The events of a payload, one after the other. Iterating stops after an `Err`, which describes the error.
+/// The events of a payload, in order. The iteration ends after an `Err`, which describes the error.
 #[derive(Debug, Clone)]
 pub(crate) struct Events<'a> {
     reader: Reader<'a>,
@@ -78,7 +79,7 @@ pub(crate) struct Events<'a> {
     signals_len: usize,
 }
 
-/// An event as it is read back; its cohorts are still encoded.
+/// A decoded event; its cohorts are still encoded.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LoggedEvent<'a> {
     pub(crate) entity: EntityId,
@@ -114,7 +115,7 @@ impl<'a> Events<'a> {
         })
     }
 
-    /// How many events are left.
+    /// The number of events that were not returned yet.
     pub(crate) fn left(&self) -> u32 {
         self.left
     }
@@ -199,7 +200,7 @@ pub(crate) fn decode_forget(payload: &[u8]) -> Result<Forget, &'static str> {
     match (reader.u64(), reader.u64(), reader.is_empty()) {
         (Some(FORGET_ENTITY), Some(id), true) => Ok(Forget::Entity(EntityId(id))),
         (Some(FORGET_USER), Some(id), true) => Ok(Forget::User(UserId(id))),
-        _ => Err("what to forget is not valid"),
+        _ => Err("the entity or user to forget is not valid"),
     }
 }
 

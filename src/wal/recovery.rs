@@ -1,30 +1,33 @@
-//! Reading the log back at open: each frame beyond the checkpoint once, a torn tail told from corruption.
+//! Recovery of the log at open: replays each frame after the checkpoint once, and separates a torn tail from
+//! corruption.
 //!
-//! Opening has four steps; a later open starts again from the first. [`read`] and [`Recovered`] do all but the third.
+//! Recovery has four steps. After a crash the next open starts again with the first step. [`read`] and [`Recovered`] do
+//! all steps except the third.
 //!
 //! | step | a crash during or after it leaves |
 //! |---|---|
-//! | [`read`] | the log as it was found |
-//! | [`Recovered::repair`] copies the last segment without its torn tail, and puts the copy in its place | the old last segment, perhaps with a temporary file beside it, or the durable copy |
+//! | [`read`] | the unchanged log |
+//! | [`Recovered::repair`] copies the last segment without its torn tail, and replaces the segment by the copy | the old last segment, perhaps with a temporary file, or the durable copy |
 //! | the caller makes the record of this opening durable in storage | the repaired log, whose last segment is of an earlier opening |
-//! | [`Recovered::resume`] makes the segment of this opening, then removes covered segments and temporary files | the repaired log, perhaps with that segment, and some of the files to remove |
+//! | [`Recovered::resume`] creates the segment of this opening, then removes covered segments and temporary files | the repaired log, perhaps with that segment, and some of the files to remove |
 //!
-//! The last segment is copied because no promise says that it is synced, and a sync of the old file would not make it so:
-//! after a failed sync, a file system may still read back the lost bytes, and report success for the next sync.
+//! The last segment is copied because no promise covers it, and a sync of the old file does not make it durable: after
+//! a failed sync, a file system may still read back the lost bytes, and report success for the next sync.
 //!
-//! A bad frame is corruption if a promise says that it was synced. Otherwise it is a torn tail. A promise is written after
-//! the sync. There are three: the synced sequence number in the header of a later valid frame, the end of this segment in
-//! the header of the next one, and the synced sequence number in the checkpoint.
+//! A bad frame is corruption if a promise covers it. Otherwise it is a torn tail. A promise is written after the sync.
+//! The promises are the synced sequence number in the header of a later valid frame, the end of this segment in the
+//! header of the next segment, and the synced sequence number in the checkpoint.
 //!
-//! A segment or a checkpoint of another history of the database is refused. Histories are computed from the header of the
-//! first segment that is read. They are compared with the header of each later segment, and at the covered frame with the
-//! checkpoint. If a power loss removed the covered frame from the log, the next segment begins with the checkpoint's
-//! history. The openings in storage tell the last segment of another history from one that a crash left.
+//! A segment or a checkpoint of another history of the database is refused. Histories are computed from the header of
+//! the first segment that is read. They are compared with the header of each later segment, and at the covered frame
+//! with the checkpoint. If a power loss removed the covered frame from the log, the next segment begins with the
+//! checkpoint's history. The last segment must be of an opening that storage has recorded: another opening belongs to
+//! another history.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::appender::{Appender, LogOptions, Predecessor, Sealed, remove, sync_dir};
+use super::appender::{Appender, LogOptions, Predecessor, SealedSegment, remove, sync_dir};
 use super::frame::{FRAME_ALIGN, FRAME_HEADER_BYTES, FrameHeader, FrameKind};
 use super::history::{History, StoredOpenings};
 use super::segment::{
@@ -35,21 +38,21 @@ use crate::fs::{File, FileAccess, OpenMode, join, list_if_present, read_full_at,
 use crate::limits::{FRAME_PAYLOAD_BYTES_MAX, SEGMENT_BYTES_MAX};
 use crate::torn_tail::TornTail;
 
-// A segment is longer than its option says only for the sake of a single frame.
+// A segment exceeds `segment_bytes_max` only if it holds a single frame.
 const _: () = assert!(
     (SEGMENT_HEADER_BYTES + FRAME_HEADER_BYTES + FRAME_PAYLOAD_BYTES_MAX) as u64 <= SEGMENT_BYTES_MAX
 );
 
-/// The facts about the log that storage holds.
+/// The facts about the log in storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Covered {
-    /// The checkpoint holds every frame up to this sequence number; 0 without a checkpoint.
+pub(crate) struct LogFacts {
+    /// The checkpoint covers every frame up to this sequence number; 0 without a checkpoint.
     pub(crate) sequence: u64,
-    /// Every frame up to this one was synced when the checkpoint was made: a promise.
+    /// Every frame up to this number was synced when the checkpoint was made: a promise.
     pub(crate) synced: u64,
     /// The history of the log up to the covered frame.
     pub(crate) history: History,
-    /// True if there must be a log: storage was told that its first segment exists.
+    /// True if a log must exist: storage has recorded that its first segment was created.
     pub(crate) log_exists: bool,
 }
 
@@ -60,10 +63,10 @@ pub(crate) struct Frame<'a> {
     pub(crate) payload: &'a [u8],
 }
 
-/// Why a frame could not be replayed.
+/// The reason why a frame could not be replayed.
 #[derive(Debug)]
 pub(crate) enum ReplayError {
-    /// Its content is at fault.
+    /// The content of the frame is not valid.
     Frame(&'static str),
     /// An aggregate failed.
     State(Error),
@@ -81,18 +84,18 @@ impl From<Error> for ReplayError {
     }
 }
 
-/// A log that was read back, before anything is changed on disk.
+/// The result of [`read`]: the log before any change on disk.
 #[derive(Debug)]
 pub(crate) struct Recovered {
     options: LogOptions,
-    /// Segments to keep, all but the last one synced.
-    kept: Vec<Sealed>,
-    /// Segments that the checkpoint covers, and the last one if it holds no frame.
+    /// The segments that are not removed. All of them except the last are synced.
+    retained: Vec<SealedSegment>,
+    /// The segments to remove: those that the checkpoint covers, and the last one if it holds no frame.
     obsolete: Vec<PathBuf>,
     temporary: Vec<PathBuf>,
     last: Option<LastSegment>,
     predecessor: Predecessor,
-    /// The opening that made the last segment, also if that holds no frame; `None` without a segment.
+    /// The opening that made the last segment, even if that segment holds no frame; `None` without a segment.
     pub(crate) last_opening: Option<u64>,
     /// The last segment and the offset of its last frame; `None` if it holds no frame.
     pub(crate) last_frame: Option<(PathBuf, u64)>,
@@ -107,7 +110,7 @@ pub(crate) struct Recovered {
 struct LastSegment {
     first_sequence: u64,
     path: PathBuf,
-    /// The header and the valid frames, if there are any.
+    /// The header and the valid frames.
     content: Vec<u8>,
 }
 
@@ -133,32 +136,32 @@ pub(crate) fn has_segments(files: &dyn FileAccess, dir: &Path) -> Result<bool, E
     Ok(names.any(|name| matches!(parse_name(&name), SegmentName::Segment(_))))
 }
 
-/// Reads the log and hands every frame beyond `covered` to `replay`, once, in order. One of the `known` openings must have
-/// made the last segment.
+/// Reads the log and calls `replay` for every frame after the covered one, once, in order. One of the stored `openings`
+/// must have made the last segment.
 ///
 /// The replayed frames are durable once [`Recovered::repair`] has returned.
 ///
 /// # Errors
-/// `SegmentMissing`, `Corrupt`, `BadMagic`, `UnsupportedVersion`, `ForeignDatabase`, `ForeignHistory`, `Io`, or what
-/// `replay` returns; nothing on disk was changed.
+/// `SegmentMissing`, `Corrupt`, `BadMagic`, `UnsupportedVersion`, `ForeignDatabase`, `ForeignHistory`, `Io`, or the
+/// error of `replay`; nothing on disk was changed.
 pub(crate) fn read(
     options: &LogOptions,
-    covered: Covered,
-    known: StoredOpenings,
+    covered: LogFacts,
+    openings: StoredOpenings,
     mut replay: impl FnMut(Frame<'_>) -> Result<(), ReplayError>,
 ) -> Result<Recovered, Error> {
     let (first_sequences, temporary) = list(options)?;
     if first_sequences.is_empty() && covered.log_exists {
         return Err(missing(options, covered.sequence + 1));
     }
-    let segments = read_headers(options, &first_sequences, known, covered)?;
-    // A segment whose successor begins at or before N + 1 holds nothing beyond the checkpoint.
-    let needed = segments
+    let segments = read_headers(options, &first_sequences, openings, covered)?;
+    // If the checkpoint covers frame N, a segment whose successor begins at or before N + 1 holds no frame to replay.
+    let obsolete_len = segments
         .partition_point(|(_, header)| header.first_sequence <= covered.sequence + 1)
         .saturating_sub(1);
-    let (obsolete, needed) = segments.split_at(needed);
+    let (obsolete, needed) = segments.split_at(obsolete_len);
     let mut recovered = Recovered {
-        kept: Vec::new(),
+        retained: Vec::new(),
         obsolete: obsolete.iter().map(|(path, _)| path.clone()).collect(),
         temporary,
         last: None,
@@ -188,17 +191,17 @@ pub(crate) fn read(
             recovered.predecessor.history = scan.history;
         }
         if next.is_some() {
-            recovered.kept.push(segment.sealed(&scan));
+            recovered.retained.push(segment.to_sealed(&scan));
         } else {
-            recovered.finish_with(segment, &scan);
+            recovered.take_last_segment(segment, &scan);
         }
         before = Some(scan);
     }
-    check_opening(segments.last(), known, recovered.last_sequence)?;
+    check_opening(segments.last(), openings, recovered.last_sequence)?;
     Ok(recovered)
 }
 
-/// The error for the frame `sequence`, whose segment is needed and not there.
+/// The error for the frame `sequence`, whose segment is needed and missing.
 fn missing(options: &LogOptions, sequence: u64) -> Error {
     Error::SegmentMissing {
         path: options.dir.clone(),
@@ -210,40 +213,40 @@ fn missing(options: &LogOptions, sequence: u64) -> Error {
 fn read_headers(
     options: &LogOptions,
     first_sequences: &[u64],
-    known: StoredOpenings,
-    covered: Covered,
+    openings: StoredOpenings,
+    covered: LogFacts,
 ) -> Result<Vec<(PathBuf, SegmentHeader)>, Error> {
     let Some((&last, before)) = first_sequences.split_last() else {
         return Ok(Vec::new());
     };
     let last = read_header(options, last)?;
-    // First, since the segments of another history may look damaged.
-    check_opening(Some(&last), known, covered.sequence)?;
+    // This check comes first, because the segments of another history may look damaged.
+    check_opening(Some(&last), openings, covered.sequence)?;
     let before = before.iter().map(|&first| read_header(options, first));
     before.chain([Ok(last)]).collect()
 }
 
-/// Checks that one of the `known` openings may have made the last segment of a log that ends with `last_sequence`.
+/// Checks that one of the stored `openings` may have made the last segment of a log that ends with `last_sequence`.
 fn check_opening(
     last: Option<&(PathBuf, SegmentHeader)>,
-    known: StoredOpenings,
+    openings: StoredOpenings,
     last_sequence: u64,
 ) -> Result<(), Error> {
     match last {
-        Some((path, header)) if !known.allows(header.opening, last_sequence) => {
-            let what = "storage does not know the opening that made this segment";
+        Some((path, header)) if !openings.allows(header.opening, last_sequence) => {
+            let what = "storage has no record of the opening that made this segment";
             Err(Error::foreign_history(path, what))
         }
         _ => Ok(()),
     }
 }
 
-/// Checks that `segment` follows `before` without a hole above the checkpoint.
+/// Checks that `segment` follows the segment of `before` without a gap after the checkpoint.
 fn check_continuity(
     options: &LogOptions,
     before: Option<&SegmentScan>,
     segment: &LoadedSegment,
-    covered: Covered,
+    covered: LogFacts,
 ) -> Result<(), Error> {
     let first = segment.header.first_sequence;
     let expected = before.map_or(covered.sequence, |scan| scan.last_sequence.max(covered.sequence)) + 1;
@@ -261,11 +264,11 @@ fn check_continuity(
     Ok(())
 }
 
-/// Checks that `segment` was made after the frames that are before it, as far as these are known.
+/// Checks that `segment` was created after the frames before it, if the history of these frames is available.
 fn check_history(
     before: Option<&SegmentScan>,
     segment: &LoadedSegment,
-    covered: Covered,
+    covered: LogFacts,
 ) -> Result<(), Error> {
     let follows_checkpoint = segment.header.first_sequence == covered.sequence + 1;
     let expected = match before {
@@ -281,7 +284,7 @@ fn check_history(
     }
 }
 
-/// The end of the frames of segment `header`, as the header of the `next` segment gives it.
+/// The end of the frames of the segment with `header`, from the header of the `next` segment.
 ///
 /// # Errors
 /// `SegmentMissing` if `next` follows another segment.
@@ -292,7 +295,7 @@ fn promised_end(options: &LogOptions, header: &SegmentHeader, next: &SegmentHead
     Ok(next.previous_end)
 }
 
-/// The header of the segment that is named by `first_sequence`, and its path.
+/// Reads the header of the segment whose name has `first_sequence`. Also returns its path.
 fn read_header(options: &LogOptions, first_sequence: u64) -> Result<(PathBuf, SegmentHeader), Error> {
     let path = join(&options.dir, segment_name(first_sequence));
     let file = open(options, &path)?;
@@ -310,8 +313,8 @@ fn open(options: &LogOptions, path: &Path) -> Result<Arc<dyn File>, Error> {
         .map_err(|error| Error::io("open segment", path, error))
 }
 
-/// The header at the front of `bytes`, and the seed for the frames; it must be that of the segment that is named by
-/// `first_sequence`.
+/// Decodes the header at the front of `bytes`. It must be the header of the segment whose name has `first_sequence`.
+/// Also returns the seed for the frames.
 fn decode_header(
     bytes: &[u8],
     path: &Path,
@@ -320,7 +323,7 @@ fn decode_header(
 ) -> Result<(SegmentHeader, u32), Error> {
     let (header, seed) = SegmentHeader::decode(bytes, path, options.database_id)?;
     if header.first_sequence != first_sequence {
-        let what = "the segment's name and its header differ";
+        let what = "the segment's name and header have different sequence numbers";
         return Err(Error::corrupt(path, 0, Some(header.first_sequence), what));
     }
     Ok((header, seed))
@@ -336,13 +339,13 @@ struct LoadedSegment {
 
 /// The result of reading the frames of a segment.
 struct SegmentScan {
-    /// The last sequence number in it, or the one before its first.
+    /// The last sequence number in it, or the number before its first.
     last_sequence: u64,
-    /// Where its valid frames end.
+    /// The offset at which its valid frames end.
     end: u64,
-    /// Where its last valid frame begins.
+    /// The offset of its last valid frame.
     last_frame: Option<u64>,
-    /// The history of the log up to there.
+    /// The history of the log up to its last valid frame.
     history: History,
 }
 
@@ -351,7 +354,7 @@ impl LoadedSegment {
         let file = open(options, path)?;
         let read_error = |error| Error::io("read segment", path, error);
         if file.len().map_err(read_error)? > SEGMENT_BYTES_MAX {
-            let what = "the segment is longer than any can be";
+            let what = "the segment is longer than the largest legal segment";
             return Err(Error::corrupt(path, SEGMENT_BYTES_MAX, None, what));
         }
         let bytes = read_whole(file.as_ref()).map_err(read_error)?;
@@ -364,11 +367,11 @@ impl LoadedSegment {
         })
     }
 
-    /// Reads the frames up to `limit`, where the next segment promises that they end, or up to the first bad one.
+    /// Reads the frames up to `limit`, the end that the next segment promises, or up to the first bad frame.
     fn scan(
         &self,
         limit: Option<u64>,
-        covered: Covered,
+        covered: LogFacts,
         replay: &mut impl FnMut(Frame<'_>) -> Result<(), ReplayError>,
     ) -> Result<SegmentScan, Error> {
         let mut offset = SEGMENT_HEADER_BYTES;
@@ -386,11 +389,11 @@ impl LoadedSegment {
                 .kind()
                 .ok_or_else(|| corrupt("the frame's kind is unknown"))?;
             if header.synced_sequence >= sequence {
-                return Err(corrupt("the frame promises itself as synced"));
+                return Err(corrupt("the frame promises that itself was synced"));
             }
             history = history.after_frame(self.header.opening, &self.bytes[offset..]);
             if sequence == covered.sequence && history != covered.history {
-                let what = "the checkpoint in storage was made of other events";
+                let what = "the checkpoint in storage covers other events";
                 return Err(Error::foreign_history(&self.path, what));
             }
             if sequence > covered.sequence {
@@ -404,7 +407,7 @@ impl LoadedSegment {
             sequence += 1;
             if limit.is_some_and(|limit| offset as u64 > limit) {
                 return Err(corrupt(
-                    "the frame reaches beyond the end that the next segment gives",
+                    "the frame reaches beyond the end that the next segment promises",
                 ));
             }
         }
@@ -425,38 +428,40 @@ impl LoadedSegment {
         Some((header, header.payload(bytes)?))
     }
 
-    /// Fails if the bad frame at `offset`, which should have been `sequence`, cannot be a torn one.
+    /// Fails if a promise covers the bad frame at `offset`, which should have the number `sequence`.
     fn check_torn(
         &self,
         offset: usize,
         sequence: u64,
         limit: Option<u64>,
-        covered: Covered,
+        covered: LogFacts,
     ) -> Result<(), Error> {
         let corrupt = |what| Err(Error::corrupt(&self.path, offset as u64, Some(sequence), what));
         if limit.is_some() {
-            return corrupt("a frame is bad that the next segment promises as synced");
+            return corrupt("the frame is bad, but the next segment promises that it was synced");
         }
         if covered.synced >= sequence && self.bytes[offset..].iter().all(|byte| *byte == 0) {
-            return corrupt("the log ends before this sequence, and before what the checkpoint promises");
+            return corrupt(
+                "the log ends before this sequence, but the checkpoint promises that it was synced",
+            );
         }
         if covered.synced >= sequence {
-            return corrupt("a frame is bad that the checkpoint promises as synced");
+            return corrupt("the frame is bad, but the checkpoint promises that it was synced");
         }
         let mut at = offset;
         while at + FRAME_HEADER_BYTES <= self.bytes.len() {
             let promised = FrameHeader::decode(&self.bytes[at..], self.seed)
                 .is_some_and(|later| later.sequence > sequence && later.synced_sequence >= sequence);
             if promised {
-                return corrupt("a frame is bad that a later frame promises as synced");
+                return corrupt("the frame is bad, but a later frame promises that it was synced");
             }
             at += FRAME_ALIGN;
         }
         Ok(())
     }
 
-    fn sealed(&self, scan: &SegmentScan) -> Sealed {
-        Sealed {
+    fn to_sealed(&self, scan: &SegmentScan) -> SealedSegment {
+        SealedSegment {
             path: self.path.clone(),
             last_sequence: scan.last_sequence,
             end: scan.end,
@@ -465,11 +470,11 @@ impl LoadedSegment {
 }
 
 impl Recovered {
-    /// Takes the last segment: kept without its torn tail if it holds a frame, obsolete otherwise.
-    fn finish_with(&mut self, mut segment: LoadedSegment, scan: &SegmentScan) {
+    /// Takes the last segment. It is retained without its torn tail if it holds a frame. Otherwise it is obsolete.
+    fn take_last_segment(&mut self, mut segment: LoadedSegment, scan: &SegmentScan) {
         let header = &segment.header;
         if scan.last_sequence < header.first_sequence {
-            // Its successor follows the segment before it.
+            // The segment of this opening follows the segment before the empty one.
             self.predecessor.first_sequence = header.previous_first;
             self.predecessor.end = header.previous_end;
             self.obsolete.push(segment.path.clone());
@@ -480,7 +485,7 @@ impl Recovered {
             }
             self.predecessor.first_sequence = header.first_sequence;
             self.predecessor.end = scan.end;
-            self.kept.push(segment.sealed(scan));
+            self.retained.push(segment.to_sealed(scan));
             self.last_frame = scan.last_frame.map(|offset| (segment.path.clone(), offset));
         }
         segment.bytes.truncate(scan.end as usize);
@@ -491,10 +496,10 @@ impl Recovered {
         });
     }
 
-    /// Puts a durable copy of the last segment, without its torn tail, in its place.
+    /// Replaces the last segment by a durable copy without its torn tail.
     ///
-    /// A segment without a frame is copied too: after a failed directory sync its name may be lost. Once storage knows a later
-    /// opening, the log must not lose the opening that made this segment.
+    /// A segment without a frame is copied too: after a failed directory sync its name may be lost. Once storage has
+    /// recorded a later opening, the log must not lose the opening that made this segment.
     ///
     /// # Errors
     /// `Io`; the last segment is the old one or the copy.
@@ -505,14 +510,14 @@ impl Recovered {
         }
     }
 
-    /// Makes the segment of `opening`, which takes the next frame, and removes covered segments and temporary files. Expects
-    /// that the log is [repaired](Self::repair) and that storage knows the opening.
+    /// Creates the segment of `opening`, which takes the next frame, and removes covered segments and temporary files.
+    /// Expects that the log is [repaired](Self::repair) and that storage has recorded the opening.
     ///
-    /// Returns that segment and the ones before it that are not covered.
+    /// Returns the new segment and the retained segments before it.
     ///
     /// # Errors
     /// `Io`; the log holds the same frames, and the new segment may exist.
-    pub(crate) fn resume(self, opening: u64) -> Result<(Appender, Vec<Sealed>), Error> {
+    pub(crate) fn resume(self, opening: u64) -> Result<(Appender, Vec<SealedSegment>), Error> {
         let files = Arc::clone(&self.options.files);
         let dir = self.options.dir.clone();
         let first_sequence = self.last_sequence + 1;
@@ -535,18 +540,18 @@ impl Recovered {
         if removed {
             sync_dir(files.as_ref(), &dir)?;
         }
-        Ok((appender, self.kept))
+        Ok((appender, self.retained))
     }
 
-    /// How many temporary files [`resume`](Self::resume) removes.
-    pub(crate) fn leftovers(&self) -> usize {
+    /// The number of temporary files that [`resume`](Self::resume) removes.
+    pub(crate) fn temporary_len(&self) -> usize {
         self.temporary.len()
     }
 }
 
 impl LastSegment {
-    /// Puts a copy of the segment in its place, durable under its name on return: the header of the next segment promises
-    /// the frames of the copy.
+    /// Replaces the segment by a copy. The copy is durable under its name on return, because the header of the next
+    /// segment promises its frames.
     fn rewrite(&self, options: &LogOptions) -> Result<(), Error> {
         let temporary = join(&options.dir, temporary_name(self.first_sequence));
         let failed = |operation| {

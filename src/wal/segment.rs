@@ -1,7 +1,7 @@
 //! The format of a segment: its file name and its header.
 //!
-//! A segment is named by its first sequence number, 20 digits, `.wal`; while it is being made `.wal.tmp` follows.
-//! Header, little-endian:
+//! The name of a segment is its first sequence number in 20 digits and `.wal`. Until its header is durable, the name
+//! ends with `.wal.tmp`. Header, little-endian:
 //!
 //! | offset | size | field | content |
 //! |---|---|---|---|
@@ -10,8 +10,8 @@
 //! | 12 | 4 | reserved | 0 |
 //! | 16 | 16 | database id | of the database it belongs to |
 //! | 32 | 8 | first sequence | of the frame that follows the header, 1 to 2^63 - 1 |
-//! | 40 | 8 | previous first sequence | of the segment before, 0 if there is none |
-//! | 48 | 8 | previous end | where the frames of the segment before end, in bytes: a promise that they are synced up to there |
+//! | 40 | 8 | previous first sequence | of the previous segment, 0 if none exists |
+//! | 48 | 8 | previous end | the offset in bytes at which the frames of the previous segment end: a promise that they are synced |
 //! | 56 | 8 | opening | the id of the opening that made the segment |
 //! | 64 | 8 | history | of the log up to the frame before the first sequence number, see [`history`](super::history) |
 //! | 72 | 4 | reserved | 0 |
@@ -19,9 +19,10 @@
 //!
 //! Frames follow at multiples of 8 (see [`frame`](super::frame)), then zeros.
 //!
-//! A segment is made under its temporary name, synced, renamed, and its directory synced, before the first frame is
-//! written. A crash before the renaming is durable leaves a temporary file, which open removes, or nothing; after it,
-//! a whole header. So a named segment without a valid header is never a torn one: it is corrupt.
+//! A segment is created under its temporary name, synced and renamed, and its directory is synced, before the first
+//! frame is written. A crash before the rename is durable leaves a temporary file, which open removes, or no file. A
+//! crash after it leaves a whole header. So a segment under its final name without a valid header is never torn: it is
+//! corrupt.
 
 use std::path::Path;
 
@@ -45,20 +46,21 @@ const CHECKSUM_OFFSET: usize = HISTORY_OFFSET + 12;
 pub(crate) const SEGMENT_HEADER_BYTES: usize = CHECKSUM_OFFSET + 4;
 const _: () = assert!(SEGMENT_HEADER_BYTES == 80 && SEGMENT_HEADER_BYTES.is_multiple_of(8));
 
-/// The largest sequence number of a segment's first frame. A larger one on disk is refused, so that counting cannot overflow.
+/// The largest sequence number of a segment's first frame. A larger number on disk is refused, so that sums cannot
+/// overflow.
 pub(crate) const SEQUENCE_MAX: u64 = u64::MAX / 2;
 
 const EXTENSION: &str = ".wal";
 const TEMPORARY_EXTENSION: &str = ".wal.tmp";
 
-/// What a name in the directory of the log stands for.
+/// The meaning of a name in the directory of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SegmentName {
     /// A segment, by its first sequence number.
     Segment(u64),
-    /// A segment whose making was cut short.
+    /// A segment whose creation did not finish.
     Temporary,
-    /// Not ours.
+    /// Not a file of the log.
     Foreign,
 }
 
@@ -67,12 +69,12 @@ pub(crate) fn segment_name(first_sequence: u64) -> String {
     numbered_name(first_sequence, EXTENSION)
 }
 
-/// The name under which that segment is made.
+/// The name of that segment until its header is durable.
 pub(crate) fn temporary_name(first_sequence: u64) -> String {
     numbered_name(first_sequence, TEMPORARY_EXTENSION)
 }
 
-/// What `name` stands for; the inverse of [`segment_name`] and [`temporary_name`].
+/// The meaning of `name`: the inverse of [`segment_name`] and [`temporary_name`].
 pub(crate) fn parse_name(name: &str) -> SegmentName {
     match parse_numbered_name(name) {
         Some((first_sequence, EXTENSION)) => SegmentName::Segment(first_sequence),
@@ -86,9 +88,9 @@ pub(crate) fn parse_name(name: &str) -> SegmentName {
 pub(crate) struct SegmentHeader {
     pub(crate) database_id: u128,
     pub(crate) first_sequence: u64,
-    /// The first sequence number of the segment before, 0 if there is none.
+    /// The first sequence number of the previous segment, 0 if none exists.
     pub(crate) previous_first: u64,
-    /// Where the frames of the segment before end.
+    /// The offset at which the frames of the previous segment end.
     pub(crate) previous_end: u64,
     /// The id of the opening that made the segment.
     pub(crate) opening: u64,
@@ -114,10 +116,11 @@ impl SegmentHeader {
         bytes
     }
 
-    /// The header at the front of `bytes`, the content of the file at `path`, and the seed for its frames.
+    /// Decodes the header at the front of `bytes`, the content of the file at `path`. Also returns the seed for its
+    /// frames.
     ///
     /// # Errors
-    /// `BadMagic`, `UnsupportedVersion` or `Corrupt`; `ForeignDatabase` if it is not of `database_id`.
+    /// `BadMagic`, `UnsupportedVersion` or `Corrupt`; `ForeignDatabase` if the header does not have `database_id`.
     pub(crate) fn decode(bytes: &[u8], path: &Path, database_id: u128) -> Result<(Self, u32), Error> {
         let short = || {
             Error::corrupt(
@@ -165,7 +168,7 @@ impl SegmentHeader {
         if !(1..=SEQUENCE_MAX).contains(&decoded.first_sequence) {
             let (first, what) = (
                 decoded.first_sequence,
-                "the segment's first sequence number cannot be",
+                "the segment's first sequence number is out of range",
             );
             return Err(Error::corrupt(
                 path,

@@ -108,7 +108,10 @@ fn a_segment_of_an_absurd_length_is_refused_and_not_read() {
     let Error::Corrupt { path, what, .. } = &error else {
         panic!("{error}")
     };
-    assert_eq!((path, *what), (&segment, "the segment is longer than any can be"));
+    assert_eq!(
+        (path, *what),
+        (&segment, "the segment is longer than the largest legal segment")
+    );
 }
 
 #[test]

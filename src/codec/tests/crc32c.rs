@@ -1,7 +1,9 @@
+//! The checksum against published values and its definition.
+
 use crate::codec::crc32c::{POLYNOMIAL_REFLECTED, crc32c, extend};
 
 #[test]
-fn the_published_vectors_come_out() {
+fn the_checksums_of_the_published_vectors_are_the_published_ones() {
     // RFC 3720, appendix B.4, and the check value of the CRC catalogue.
     assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);
     assert_eq!(crc32c(&[0xff; 32]), 0x62a8_ab43);
@@ -12,7 +14,7 @@ fn the_published_vectors_come_out() {
 }
 
 #[test]
-fn every_length_equals_the_bit_by_bit_definition_and_splits_anywhere() {
+fn a_checksum_of_any_length_whole_or_in_two_parts_equals_the_bit_by_bit_definition() {
     let bytes: Vec<u8> = (0..100_u32).map(|i| (i * 37 + 11) as u8).collect();
     for len in 0..bytes.len() {
         let mut naive = u32::MAX;

@@ -1,3 +1,5 @@
+//! Integers that are written and read back, and bytes that are refused.
+
 mod crc32c;
 mod mix;
 
@@ -30,7 +32,7 @@ fn every_integer_reads_back_as_it_was_written() {
 }
 
 #[test]
-fn reading_past_the_end_gives_none() {
+fn a_read_past_the_end_returns_none() {
     let mut reader = Reader::new(&[0x80, 0x80]);
     assert_eq!(reader.clone().u32(), None);
     assert_eq!(reader.varint(), None);

@@ -276,7 +276,7 @@ fn a_log_that_ends_before_the_promise_of_the_checkpoint_is_refused_with_this_cau
     };
     let mixed = with_store_of(&older, &newer);
     let error = open(&SimDisk::from_image(&mixed), Durability::EverySynced).unwrap_err();
-    let ends = "the log ends before this sequence, and before what the checkpoint promises";
+    let ends = "the log ends before this sequence, but the checkpoint promises that it was synced";
     assert!(
         matches!(&error, Error::Corrupt { sequence: Some(sequence), what, .. } if *what == ends && *sequence > 5),
         "{error}"

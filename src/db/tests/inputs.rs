@@ -210,9 +210,10 @@ fn every_number_is_a_legal_id() {
 #[test]
 fn a_name_of_a_collection_has_1_to_255_bytes_of_any_kind_and_is_never_taken_for_another() {
     let sample = InputSample::new();
-    sample.refuses("collection name is empty: a name has at least one byte", |db| {
-        db.create_collection("")
-    });
+    sample.refuses(
+        "collection name is empty: a name must have at least one byte",
+        |db| db.create_collection(""),
+    );
     let long = [b'n'; NAME_BYTES_MAX + 1];
     sample.refuses("collection name: 256 is over the limit of 255", |db| {
         db.create_collection(long)
@@ -221,7 +222,10 @@ fn a_name_of_a_collection_has_1_to_255_bytes_of_any_kind_and_is_never_taken_for_
         db.create_collection("saved")
     });
     for name in [&b""[..], &long, b"save", b"saved ", b"saved\0", b"\xff"] {
-        let text = format!("no collection {:?}", String::from_utf8_lossy(name));
+        let text = format!(
+            "the database has no collection {:?}",
+            String::from_utf8_lossy(name)
+        );
         sample.refuses(&text, |db| db.add_to_collection(name, EntityId(1)));
         sample.refuses(&text, |db| db.remove_from_collection(name, EntityId(1)));
         sample.refuses(&text, |db| db.delete_collection(name));
@@ -279,7 +283,7 @@ fn a_signal_that_is_not_in_the_schema_is_refused_by_every_call() {
     let sample = InputSample::new();
     let unknown = SignalId(3);
     for signal in [unknown, SignalId(u16::MAX)] {
-        let text = format!("no signal \"{signal}\" in the schema");
+        let text = format!("the schema has no signal \"{signal}\"");
         let event = SignalEvent { signal, ..view() };
         sample.refuses(&text, |db| db.record(&event));
         sample.refuses(&format!("event 1: {text}"), |db| {
@@ -295,7 +299,7 @@ fn a_signal_that_is_not_in_the_schema_is_refused_by_every_call() {
         });
     }
     for name in [&b"vie"[..], b"views", b"", b"\xff"] {
-        let text = format!("no signal {:?} in the schema", String::from_utf8_lossy(name));
+        let text = format!("the schema has no signal {:?}", String::from_utf8_lossy(name));
         sample.refuses(&text, |db| db.signal(name));
     }
     let (entity, signal) = (EntityId(1), SignalId(0));
@@ -412,7 +416,7 @@ fn an_option_outside_its_limits_is_refused_before_anything_is_made() {
         ],
     );
     refuses_options(
-        "checkpoint_log_bytes is 0: it is at least 1",
+        "checkpoint_log_bytes is 0: it must be at least 1",
         |options| options.checkpoint_log_bytes(0),
         &[&|options| options.checkpoint_log_bytes(1), &|options| {
             options.checkpoint_log_bytes(u64::MAX)
@@ -424,13 +428,13 @@ fn an_option_outside_its_limits_is_refused_before_anything_is_made() {
         &[&|options| options.checkpoint_state_bytes(CHECKPOINT_STATE_BYTES_MAX)],
     );
     refuses_options(
-        "checkpoint_state_bytes is 0: it is at least 1",
+        "checkpoint_state_bytes is 0: it must be at least 1",
         |options| options.checkpoint_state_bytes(0),
         &[&|options| options.checkpoint_state_bytes(1)],
     );
     let every = |interval_ms| Durability::SyncedEvery { interval_ms };
     refuses_options(
-        "interval_ms is 0: it is at least 1",
+        "interval_ms is 0: it must be at least 1",
         |options| options.durability(every(0)),
         &[&|options| options.durability(every(1)), &|options| {
             options.durability(every(u64::MAX))
@@ -455,7 +459,7 @@ fn a_schema_outside_its_limits_is_refused_before_anything_is_made() {
     };
     let duration = |ms| Signal::new("s").half_life_ms(ms);
     refuses_options(
-        "signal name is empty: a name has at least one byte",
+        "signal name is empty: a name must have at least one byte",
         with(named(0)),
         &[&with(named(1))],
     );
@@ -494,7 +498,7 @@ fn a_schema_outside_its_limits_is_refused_before_anything_is_made() {
         ("bucket_ms", Box::new(move |ms| rings(1, ms, 1))),
     ] {
         refuses_options(
-            &format!("{field} is 0: a duration is at least one millisecond"),
+            &format!("{field} is 0: a duration must be at least one millisecond"),
             with(signal(0)),
             &[&with(signal(1))],
         );

@@ -18,7 +18,7 @@ fn assert_missing(disk: &SimDisk, opened: Result<TidalDb, Error>, what: &str) {
     );
     assert_eq!(
         error.to_string(),
-        format!("there is no database in {PATH}, and the options do not allow creating one")
+        format!("{PATH} holds no database, and the options do not allow creating one")
     );
     assert_eq!(disk.operations_len(), before, "{what}");
 }

@@ -151,15 +151,15 @@ fn what_is_set_otherwise_than_persisted_is_refused_by_name_and_nothing_is_change
             Schema::new()
                 .signal(view())
                 .signal(like().rings(view().window_rings())),
-            "signal \"like\" differs from the persisted schema: its window rings",
+            "signal \"like\" differs from the persisted schema: it has other window rings",
         ),
         (
             Schema::new().signal(view()).signal(like().rings([])),
-            "signal \"like\" differs from the persisted schema: its window rings",
+            "signal \"like\" differs from the persisted schema: it has other window rings",
         ),
         (
             of_other_defaults().co_engagement(half_life),
-            "signal \"(co-engagement)\" differs from the persisted schema: its half-life",
+            "signal \"(co-engagement)\" differs from the persisted schema: it has another half-life",
         ),
     ] {
         let error = TidalDb::open(PATH, with(&disk, schema)).map(drop).unwrap_err();

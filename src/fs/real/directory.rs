@@ -1,10 +1,11 @@
-//! A directory that is kept open, and the identity of files and directories.
+//! An open directory, and the identity of files and directories.
 //!
-//! Linux reaches the names in an open directory through its descriptor, by the path `/proc/self/fd/N`. Other systems, and
-//! Linux without `/proc`, reach the directory by its name, and [`OpenDir::check`] compares the name with the open directory.
+//! Linux reaches the names in an open directory through its descriptor, by the path `/proc/self/fd/N`. Other systems,
+//! and Linux without `/proc`, reach the directory by its name, and [`OpenDir::check`] compares the name with the open
+//! directory.
 //!
-//! Invariant: [`RealDir`] keeps the directory open, so its descriptor stays valid, and no other directory gets its identity.
-//! This module changes nothing on disk, so a crash leaves nothing of it.
+//! Invariant: [`RealDir`] holds the directory open, so its descriptor stays valid, and no other directory gets its
+//! identity. This module changes nothing on disk, so a crash leaves nothing of it.
 
 use std::fs;
 use std::io;
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use crate::fs::OpenDir;
 
-/// The identity of a file or directory. It is unique only while the file is open: inode numbers are used again.
+/// The identity of a file or directory. It is unique only while the file is open: the system uses inode numbers again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::fs) struct FileId {
     device: u64,
@@ -46,7 +47,7 @@ pub(crate) struct RealDir {
     id: FileId,
     path: PathBuf,
     is_named: bool,
-    /// True if the file system counts the names of a directory, so that 0 means that it was removed.
+    /// True if the file system counts the names of a directory. Then a count of 0 means that the directory was removed.
     counts_names: bool,
 }
 
@@ -94,7 +95,7 @@ impl OpenDir for RealDir {
             let what = "the path now leads to another directory than the opened one";
             return Err(io::Error::other(what));
         }
-        // A sync of a removed file succeeds, and the content is gone when the file is closed.
+        // A sync of a removed file succeeds, but its content is lost when the file is closed.
         if self.counts_names && self.dir.metadata()?.nlink() == 0 {
             return Err(io::Error::new(
                 io::ErrorKind::NotFound,

@@ -1,13 +1,15 @@
 //! The lock of a directory: `flock(2)` on the directory itself and on a lock file in it.
 //!
-//! The lock of the directory does not depend on the names in it. A file system that cannot lock a directory, such as NFS,
-//! keeps only the lock of the file; [`FileLock::check`] then compares its name with the locked file.
+//! The lock of the directory does not depend on the names in it. If the file system cannot lock a directory, for
+//! example NFS, only the lock of the file is taken. [`FileLock::check`] then compares the name of the lock file with
+//! the locked file.
 //!
-//! Invariants: no call unlocks. The lock ends when every process that holds a copy has dropped it, executed another program or
-//! ended; a forked child holds a copy. So a child that drops its copy releases nothing. A process opens a lock file only while
-//! it does not hold that lock: some systems release all locks of a file when a process closes any descriptor of it.
+//! Invariants: no call unlocks. The lock ends when every process that holds a copy has dropped it, executed another
+//! program or ended. A forked child holds a copy, so a child that drops its copy releases nothing. A process opens a
+//! lock file only while it does not hold that lock: some systems release all locks of a file when a process closes any
+//! descriptor of it.
 //!
-//! A crash leaves the lock file without a lock, once every process with a copy has ended.
+//! A crash leaves the lock file. Its lock ends when every process with a copy has ended.
 
 use std::fs;
 use std::io;
@@ -23,18 +25,18 @@ use crate::fs::FileLock;
 use crate::lock::lock;
 
 /// The directories whose lock this process holds.
-static HELD: Mutex<Vec<FileId>> = Mutex::new(Vec::new());
-/// How often an open tries to take a lock that this process took and closed, and the pause between: 2 seconds in all. A
-/// forked child that has not executed its program yet holds a copy of it.
+static LOCKED_DIRS: Mutex<Vec<FileId>> = Mutex::new(Vec::new());
+/// The number of tries to take a lock that this process took and closed, and the pause between two tries: together 2
+/// seconds. A forked child that has not executed its program yet may hold a copy of that lock.
 const TRIES: u32 = 2_000;
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Locks an open directory. Fails where that is not possible.
+/// Locks an open directory. Fails if the file system cannot lock a directory.
 type LockDir = fn(&fs::File) -> Result<(), fs::TryLockError>;
 
 #[derive(Debug)]
 pub(in crate::fs) struct RealLock {
-    /// `None` only while it is dropped.
+    /// `None` only during the drop.
     files: Option<LockedFiles>,
 }
 
@@ -50,50 +52,50 @@ struct LockedFiles {
     path: PathBuf,
 }
 
-/// The process that uses [`HELD`]: a forked child finds the id of its parent here.
-static HELD_BY: AtomicU32 = AtomicU32::new(0);
-/// The forked child that cannot use [`HELD`].
-static HELD_LOST_IN: AtomicU32 = AtomicU32::new(0);
+/// The id of the process that uses [`LOCKED_DIRS`]. In a forked child it is the id of the parent.
+static LOCKED_DIRS_USED_BY: AtomicU32 = AtomicU32::new(0);
+/// The id of the forked child that cannot use [`LOCKED_DIRS`].
+static LOCKED_DIRS_UNUSABLE_IN: AtomicU32 = AtomicU32::new(0);
 
 /// The directories whose lock this process holds.
 ///
-/// In a forked child the list may stay locked: another thread of the parent was using it during the fork. The child tries
-/// `tries_of_child` times, with a pause between, and then gets `None`.
-fn held(tries_of_child: u32) -> Option<MutexGuard<'static, Vec<FileId>>> {
-    let here = process::id();
-    if [0, here].contains(&HELD_BY.load(Ordering::Relaxed)) {
-        HELD_BY.store(here, Ordering::Relaxed);
-        return Some(lock(&HELD));
+/// In a forked child the list may stay locked, if another thread of the parent used it during the fork. The child tries
+/// `tries_of_child` times, with a pause between two tries. Then the result is `None`.
+fn locked_dirs(tries_of_child: u32) -> Option<MutexGuard<'static, Vec<FileId>>> {
+    let process_id = process::id();
+    if [0, process_id].contains(&LOCKED_DIRS_USED_BY.load(Ordering::Relaxed)) {
+        LOCKED_DIRS_USED_BY.store(process_id, Ordering::Relaxed);
+        return Some(lock(&LOCKED_DIRS));
     }
-    if HELD_LOST_IN.load(Ordering::Relaxed) == here {
+    if LOCKED_DIRS_UNUSABLE_IN.load(Ordering::Relaxed) == process_id {
         return None;
     }
     for tried in 0..tries_of_child {
         if tried > 0 {
             thread::sleep(PAUSE);
         }
-        if let Ok(held) = HELD.try_lock() {
-            HELD_BY.store(here, Ordering::Relaxed);
-            return Some(held);
+        if let Ok(held_dirs) = LOCKED_DIRS.try_lock() {
+            LOCKED_DIRS_USED_BY.store(process_id, Ordering::Relaxed);
+            return Some(held_dirs);
         }
     }
     if tries_of_child > 1 {
-        HELD_LOST_IN.store(here, Ordering::Relaxed);
+        LOCKED_DIRS_UNUSABLE_IN.store(process_id, Ordering::Relaxed);
     }
     None
 }
 
-/// The end of one try.
+/// The result of one try.
 enum LockAttempt {
     Taken(LockedFiles),
-    /// Another handle holds the lock, of this process or another.
+    /// Another handle of this process or of another process holds the lock.
     Held,
-    /// A child of this process holds a copy of a closed handle's lock, or the lock has just ended.
+    /// A child of this process may hold a copy of a closed handle's lock, or the lock has just ended.
     HeldBriefly,
 }
 
 impl RealLock {
-    /// Takes the lock of the directory that `path` lies in; `path` is that of the lock file.
+    /// Takes the lock of the parent directory of `path`, the path of the lock file.
     pub(in crate::fs) fn take(path: &Path, lock_dir: LockDir) -> io::Result<Option<Self>> {
         for _ in 0..TRIES {
             match take_once(path, lock_dir)? {
@@ -109,8 +111,8 @@ impl RealLock {
 fn take_once(path: &Path, lock_dir: LockDir) -> io::Result<LockAttempt> {
     let dir = fs::File::open(path.parent().ok_or(io::ErrorKind::InvalidInput)?)?;
     let dir_id = FileId::of(&dir.metadata()?);
-    let mut held = held(TRIES);
-    if held.as_ref().is_some_and(|held| held.contains(&dir_id)) {
+    let mut held_dirs = locked_dirs(TRIES);
+    if held_dirs.as_ref().is_some_and(|dirs| dirs.contains(&dir_id)) {
         return Ok(LockAttempt::Held);
     }
     let is_dir_locked = match lock_dir(&dir) {
@@ -140,14 +142,15 @@ fn take_once(path: &Path, lock_dir: LockDir) -> io::Result<LockAttempt> {
         path: path.to_path_buf(),
     };
     files.check()?;
-    if let Some(held) = &mut held {
-        held.push(dir_id);
+    if let Some(held_dirs) = &mut held_dirs {
+        held_dirs.push(dir_id);
     }
     Ok(LockAttempt::Taken(files))
 }
 
-/// Returns `Held` if another process took the lock, `HeldBriefly` if this process did or if it is not listed. Linux lists each
-/// lock with the process that took it, see `proc_locks(5)`. Without that list the result is `HeldBriefly`.
+/// Returns `Held` if another process took the lock, and `HeldBriefly` if this process took it or if the lock is not
+/// listed. Linux lists each lock with the process that took it, see `proc_locks(5)`. Without that list the result is
+/// `HeldBriefly`.
 fn held_elsewhere(id: FileId) -> LockAttempt {
     let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
     let taken_by_another = |line: &str| {
@@ -184,12 +187,13 @@ impl FileLock for RealLock {
 impl Drop for RealLock {
     fn drop(&mut self) {
         let Some(files) = self.files.take() else { return };
-        let held = held(1);
+        let held_dirs = locked_dirs(1);
         let id = files.dir_id;
-        // Under the mutex, so that another thread finds both the handle and the lock, or neither.
+        // The files are closed under the mutex, so that another thread finds both the listed handle and the lock, or
+        // neither.
         drop(files);
-        if let Some(mut held) = held {
-            held.retain(|held| *held != id);
+        if let Some(mut held_dirs) = held_dirs {
+            held_dirs.retain(|dir_id| *dir_id != id);
         }
     }
 }

@@ -1,11 +1,8 @@
-//! The operating system's file system. The one module of the crate that calls `std::fs`.
+//! The operating system's file system. The only module of the crate that calls `std::fs`.
 //!
-//! Invariant: it holds no state but open files and directories. Each change except [`lock`] is one system call; the module
-//! [`fs`](super) says what a crash leaves of it.
-#![allow(
-    clippy::disallowed_methods,
-    reason = "this is the one module that may call std::fs"
-)]
+//! Invariant: it holds no state except open files and directories. Each change except [`lock`] is one system call. The
+//! docs of the module [`fs`](super) list the effects that survive a crash.
+#![allow(clippy::disallowed_methods, reason = "only this module may call std::fs")]
 
 pub(super) mod directory;
 pub(super) mod lock;
@@ -22,7 +19,7 @@ use super::{File, FileAccess, FileLock, OpenDir, OpenMode};
 
 /// The operating system's file system.
 ///
-/// `sync` is `fdatasync(2)`: it makes the content and the length durable and leaves times aside.
+/// `sync` is `fdatasync(2)`: it makes the content and the length durable, but not the times.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealFiles;
 
@@ -58,7 +55,7 @@ impl FileAccess for RealFiles {
                     let target = target.display();
                     io::Error::new(
                         error.kind(),
-                        format!("it is a symbolic link to {target}, where no directory is"),
+                        format!("it is a symbolic link to {target}, which is not a directory"),
                     )
                 }
                 Err(_) => error,

@@ -1,5 +1,5 @@
-//! The real file system, with restrictions of some systems, for tests: a directory is reached only by its name and, if the
-//! test says so, cannot be locked.
+//! The real file system with the restrictions of some systems, for tests. A directory is reached only by its name. In
+//! one variant it cannot be locked.
 //!
 //! It holds no state. The invariants and the states after a crash are those of [`RealDir`] and [`RealLock`].
 
@@ -20,7 +20,7 @@ pub(crate) enum FilesByName {
     WithoutDirLocks,
 }
 
-fn no_lock_of_a_directory(_: &StdFile) -> Result<(), TryLockError> {
+fn fail_to_lock_directory(_: &StdFile) -> Result<(), TryLockError> {
     Err(TryLockError::Error(io::ErrorKind::Unsupported.into()))
 }
 
@@ -47,7 +47,7 @@ impl FileAccess for FilesByName {
         match self {
             Self::WithDirLocks => RealFiles.lock(path),
             Self::WithoutDirLocks => {
-                Ok(RealLock::take(path, no_lock_of_a_directory)?.map(|lock| Box::new(lock) as _))
+                Ok(RealLock::take(path, fail_to_lock_directory)?.map(|lock| Box::new(lock) as _))
             }
         }
     }

@@ -1,8 +1,10 @@
+//! Numbered names that are built and parsed, and joined paths.
+
 use crate::fs::names::*;
 use std::path::Path;
 
 #[test]
-fn numbered_names_read_back_and_sort_as_their_numbers() {
+fn numbered_names_parse_back_and_sort_like_their_numbers() {
     let numbers = [0, 1, 9, 10, 4_294_967_296, u64::MAX];
     let names = numbers.map(|number| numbered_name(number, ".x"));
     assert!(names.is_sorted());
@@ -22,7 +24,7 @@ fn numbered_names_read_back_and_sort_as_their_numbers() {
 }
 
 #[test]
-fn a_joined_path_is_that_of_the_standard_library() {
+fn a_joined_path_equals_the_joined_path_of_the_standard_library() {
     for (dir, name) in [
         ("/", "a"),
         ("/db", "LOCK"),

@@ -1,4 +1,4 @@
-//! Rooted files over files that note the path of each call.
+//! Rooted files on top of files that note the path of each call.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,15 +11,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Notes each call. The directory that is opened as number N has the path `/through/N`.
+/// The noted calls. The directory that is opened as number N has the path `/through/N`.
 #[derive(Debug, Default)]
-struct Noting {
+struct CallNotes {
     calls: Mutex<Vec<String>>,
     dirs_len: Mutex<usize>,
     /// The check of every directory fails while it is true.
     is_lost: Arc<AtomicBool>,
     /// True if the next call sets `is_lost`.
-    is_lost_by_call: AtomicBool,
+    is_lost_by_next_call: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -41,10 +41,10 @@ impl OpenDir for NotingDir {
     }
 }
 
-impl Noting {
+impl CallNotes {
     fn note(&self, call: String) {
         self.calls.lock().unwrap().push(call);
-        if self.is_lost_by_call.load(Ordering::Relaxed) {
+        if self.is_lost_by_next_call.load(Ordering::Relaxed) {
             self.is_lost.store(true, Ordering::Relaxed);
         }
     }
@@ -57,50 +57,50 @@ impl Noting {
         Arc::new(NotingDir { path, is_lost })
     }
 
-    /// The calls since the last time.
+    /// The calls since the last `take`.
     fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.calls.lock().unwrap())
     }
 }
 
-/// Files over an empty disk, of which each call is noted.
-fn noted(noting: Arc<Noting>) -> ForwardingFiles {
+/// Files on an empty disk. Each call is noted.
+fn noted(notes: Arc<CallNotes>) -> ForwardingFiles {
     let disk = Arc::new(SimDisk::new());
     ForwardingFiles::new(disk, move |call| {
         let path = call.path.display();
         match call.operation {
             FileOperation::Open { mode } => {
-                noting.note(format!("{mode:?} {path}"));
+                notes.note(format!("{mode:?} {path}"));
                 let file = call.files().open(Path::new("/file"), OpenMode::Create)?;
                 Ok(FileAnswer::File(file))
             }
             FileOperation::OpenDir => {
-                noting.note(format!("open_dir {path}"));
-                Ok(FileAnswer::Dir(noting.open_dir()))
+                notes.note(format!("open_dir {path}"));
+                Ok(FileAnswer::Dir(notes.open_dir()))
             }
             FileOperation::Rename { to } => {
-                noting.note(format!("rename {path} {}", to.display()));
+                notes.note(format!("rename {path} {}", to.display()));
                 call.skip()
             }
             FileOperation::Close => call.forward(),
             _ => {
-                noting.note(format!("{} {path}", call.operation.name()));
+                notes.note(format!("{} {path}", call.operation.name()));
                 call.skip()
             }
         }
     })
 }
 
-fn rooted() -> (Arc<Noting>, RootedFiles) {
-    let noting = Arc::new(Noting::default());
-    let files = noted(Arc::clone(&noting));
-    (noting, RootedFiles::new(Arc::new(files), PathBuf::from("/db")))
+fn rooted() -> (Arc<CallNotes>, RootedFiles) {
+    let notes = Arc::new(CallNotes::default());
+    let files = noted(Arc::clone(&notes));
+    (notes, RootedFiles::new(Arc::new(files), PathBuf::from("/db")))
 }
 
 /// An operation on the directory of the second argument, or on names in it.
 type RootedCall = fn(&RootedFiles, &Path) -> io::Result<()>;
 
-/// The operations that change a directory, each with the call that it makes in the directory `.`.
+/// The operations that change a directory, each with its call in the directory `.`.
 const CHANGES: [(RootedCall, &str); 5] = [
     (
         |files, dir| files.open(&dir.join("a"), OpenMode::Create).map(drop),
@@ -146,25 +146,25 @@ fn in_dir(call: &str, dir: &str) -> String {
 #[test]
 fn every_operation_goes_through_the_open_directory_which_is_opened_once() {
     for (operation, call) in all() {
-        let (noting, files) = rooted();
+        let (notes, files) = rooted();
         operation(&files, Path::new("/db")).unwrap();
         let opened = "open_dir /db".to_owned();
-        assert_eq!(noting.take(), [opened, in_dir(call, "/through/0")]);
+        assert_eq!(notes.take(), [opened, in_dir(call, "/through/0")]);
         operation(&files, Path::new("/db")).unwrap();
-        assert_eq!(noting.take(), [in_dir(call, "/through/0")]);
+        assert_eq!(notes.take(), [in_dir(call, "/through/0")]);
     }
 }
 
 #[test]
 fn a_directory_below_the_root_is_opened_through_the_open_root() {
     for (operation, call) in all() {
-        let (noting, files) = rooted();
+        let (notes, files) = rooted();
         operation(&files, Path::new("/db/log")).unwrap();
         let opened = ["open_dir /db", "open_dir /through/0/log"].map(str::to_owned);
         let expected = [&opened[..], &[in_dir(call, "/through/1")]].concat();
-        assert_eq!(noting.take(), expected);
+        assert_eq!(notes.take(), expected);
         operation(&files, Path::new("/db/log")).unwrap();
-        assert_eq!(noting.take(), [in_dir(call, "/through/1")]);
+        assert_eq!(notes.take(), [in_dir(call, "/through/1")]);
     }
 }
 
@@ -172,10 +172,10 @@ fn a_directory_below_the_root_is_opened_through_the_open_root() {
 fn paths_outside_the_root_are_unchanged_and_their_directories_are_not_opened() {
     for dir in ["/", "/other", "/db.old"] {
         for (operation, call) in all() {
-            let (noting, files) = rooted();
+            let (notes, files) = rooted();
             operation(&files, Path::new(dir)).unwrap();
             let expected = in_dir(call, dir).replace("//", "/");
-            assert_eq!(noting.take(), [expected]);
+            assert_eq!(notes.take(), [expected]);
         }
     }
 }
@@ -184,13 +184,13 @@ fn paths_outside_the_root_are_unchanged_and_their_directories_are_not_opened() {
 fn a_lost_directory_is_not_changed() {
     for dir in ["/db", "/db/log"] {
         for (operation, call) in CHANGES {
-            let (noting, files) = rooted();
+            let (notes, files) = rooted();
             files.list(Path::new(dir)).unwrap();
-            noting.take();
-            noting.is_lost.store(true, Ordering::Relaxed);
+            notes.take();
+            notes.is_lost.store(true, Ordering::Relaxed);
             let error = operation(&files, Path::new(dir)).expect_err(call);
             assert_eq!(error.to_string(), "lost", "{call}");
-            assert_eq!(noting.take(), [""; 0], "{call}");
+            assert_eq!(notes.take(), [""; 0], "{call}");
         }
     }
 }
@@ -199,13 +199,13 @@ fn a_lost_directory_is_not_changed() {
 fn a_change_or_sync_during_which_the_directory_is_lost_fails() {
     for dir in ["/db", "/db/log"] {
         for (operation, call) in CHANGES.into_iter().chain([SYNC]) {
-            let (noting, files) = rooted();
+            let (notes, files) = rooted();
             files.list(Path::new(dir)).unwrap();
-            noting.take();
-            noting.is_lost_by_call.store(true, Ordering::Relaxed);
+            notes.take();
+            notes.is_lost_by_next_call.store(true, Ordering::Relaxed);
             let error = operation(&files, Path::new(dir)).expect_err(call);
             assert_eq!(error.to_string(), "lost", "{call}");
-            assert_eq!(noting.take().len(), 1, "{call} is made");
+            assert_eq!(notes.take().len(), 1, "{call}");
         }
     }
 }

@@ -1,3 +1,5 @@
+//! The defaults and the bounds of the configuration of co-engagement.
+
 use crate::Error;
 use crate::limits::{
     CO_ENGAGEMENT_DEGREE_MAX, CO_ENGAGEMENT_RECORDS_MAX, CO_ENGAGEMENT_RING_LEN_MAX, DURATION_MS_MAX,
@@ -6,7 +8,7 @@ use crate::schema::co_engagement::*;
 
 #[test]
 fn the_default_values_are_those_of_the_first_release() {
-    // Never to be changed: programs set fields from them, and a database keeps its half-life.
+    // These values must never change: programs set fields from them, and the half-life of a database cannot change.
     let expected = CoEngagementConfig {
         ring_len_max: 32,
         degree_max: 64,
@@ -39,7 +41,7 @@ fn the_default_and_both_ends_of_every_bound_are_valid() {
 }
 
 #[test]
-fn one_past_either_end_is_an_error_that_names_the_field() {
+fn a_value_one_past_either_bound_is_an_error_that_names_the_field() {
     type SetBound = fn(&mut CoEngagementConfig, u64);
     let fields: [(&str, u64, SetBound); 5] = [
         ("ring_len_max", CO_ENGAGEMENT_RING_LEN_MAX.into(), |c, v| {

@@ -1,4 +1,4 @@
-//! Declaring, persisting and comparing schemas.
+//! Schemas that are declared, persisted and compared.
 
 mod co_engagement;
 
@@ -17,7 +17,7 @@ fn sample() -> Schema {
 }
 
 #[test]
-fn a_schema_reads_back_as_it_was_written_and_every_shorter_form_is_refused() {
+fn a_schema_reads_back_as_it_was_written_and_every_cut_is_refused() {
     let bytes = sample().encode();
     assert_eq!(Schema::decode(&bytes, b"k").unwrap(), sample().resolved(None));
     for len in 0..bytes.len() {
@@ -26,7 +26,7 @@ fn a_schema_reads_back_as_it_was_written_and_every_shorter_form_is_refused() {
 }
 
 #[test]
-fn a_record_of_another_version_is_not_called_corrupt() {
+fn a_record_of_another_version_is_an_unsupported_version_and_not_corrupt() {
     for version in [VERSION - 1, VERSION + 1] {
         let mut bytes = sample().encode();
         bytes[..2].copy_from_slice(&version.to_le_bytes());
@@ -66,22 +66,22 @@ fn appending_a_signal_is_legal_and_any_other_difference_names_the_signal() {
     other.signals[0].half_lives_ms[1] += 1;
     assert_eq!(
         message(other),
-        "signal \"view\" differs from the persisted schema: its half-lives"
+        "signal \"view\" differs from the persisted schema: it has other half-lives"
     );
     let mut other = sample();
     other.signals.swap(0, 1);
-    assert!(message(other).contains("another signal stands in its place"));
+    assert!(message(other).contains("another signal has its position"));
     let mut other = sample();
     other.signals[1].positive = false;
-    assert!(message(other).contains("whether it is positive"));
+    assert!(message(other).contains("only one of the two is positive"));
     let mut other = sample();
     other.signals[1].negative_weights = false;
-    assert!(message(other).contains("negative weights"));
+    assert!(message(other).contains("only one of the two allows negative weights"));
     let mut other = sample();
     other.signals[0].rings = Some(RINGS_DEFAULT[..1].to_vec());
     assert_eq!(
         message(other),
-        "signal \"view\" differs from the persisted schema: its window rings"
+        "signal \"view\" differs from the persisted schema: it has other window rings"
     );
     let other = sample().co_engagement(CoEngagementConfig {
         half_life_ms: 1,
@@ -89,12 +89,12 @@ fn appending_a_signal_is_legal_and_any_other_difference_names_the_signal() {
     });
     assert_eq!(
         message(other),
-        "signal \"(co-engagement)\" differs from the persisted schema: its half-life"
+        "signal \"(co-engagement)\" differs from the persisted schema: it has another half-life"
     );
 }
 
 #[test]
-fn what_is_not_set_is_as_persisted_and_the_default_where_nothing_is() {
+fn an_unset_field_takes_the_persisted_value_or_else_the_default() {
     let rings = [Ring {
         bucket_ms: 5,
         buckets: 3,
@@ -112,7 +112,7 @@ fn what_is_not_set_is_as_persisted_and_the_default_where_nothing_is() {
         .co_engagement(CoEngagementConfig::default());
     assert_eq!(unset.resolved(None), set);
     assert_eq!(unset.encode(), set.encode());
-    assert_ne!(unset, set, "it makes a difference at open");
+    assert_ne!(unset, set, "an open treats them differently");
     assert_eq!(unset.signals[0].window_rings(), RINGS_DEFAULT);
     assert_eq!(*unset.co_engagement_config(), CoEngagementConfig::default());
 

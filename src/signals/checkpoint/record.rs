@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use crate::Error;
 use crate::codec::{Reader, Write};
 use crate::wal::history::History;
-use crate::wal::recovery::Covered;
+use crate::wal::recovery::LogFacts;
 use crate::wal::segment::SEQUENCE_MAX;
 
 pub(super) const VERSION: u16 = 3;
@@ -34,7 +34,7 @@ pub(crate) fn encode(covered: u64, synced: u64, history: History) -> Vec<u8> {
 ///
 /// # Errors
 /// `UnsupportedVersion`; `CorruptValue` for anything else.
-pub(crate) fn decode(bytes: &[u8], key: &[u8]) -> Result<Covered, Error> {
+pub(crate) fn decode(bytes: &[u8], key: &[u8]) -> Result<LogFacts, Error> {
     let corrupt = |what| Error::CorruptValue {
         key: key.to_vec(),
         what,
@@ -50,7 +50,7 @@ pub(crate) fn decode(bytes: &[u8], key: &[u8]) -> Result<Covered, Error> {
         });
     }
     let mut read = || {
-        Some(Covered {
+        Some(LogFacts {
             sequence: reader.u64()?,
             synced: reader.u64()?,
             history: History(reader.u64()?),

@@ -7,15 +7,15 @@ use crate::signals::hot::TIME_NONE;
 use crate::signals::ledger::LedgerState;
 use crate::storage::{StorageEngine, keys};
 use crate::wal::history::History;
-use crate::wal::recovery::Covered;
+use crate::wal::recovery::LogFacts;
 
 /// Loads the checkpoint of `storage` into the empty `state`. Returns the frames that it covers; none if there is no checkpoint.
 ///
 /// # Errors
 /// `CorruptValue`, `UnsupportedVersion`, or that of the storage engine. The state is of no use then.
-pub(crate) fn load(state: &mut LedgerState, storage: &dyn StorageEngine) -> Result<Covered, Error> {
+pub(crate) fn load(state: &mut LedgerState, storage: &dyn StorageEngine) -> Result<LogFacts, Error> {
     let Some(sealed) = storage.get(keys::CHECKPOINT)? else {
-        return Ok(Covered {
+        return Ok(LogFacts {
             sequence: 0,
             synced: 0,
             history: History::NONE,

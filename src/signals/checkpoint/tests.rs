@@ -1,7 +1,7 @@
 use crate::Error;
 use crate::signals::checkpoint::record::*;
 use crate::wal::history::History;
-use crate::wal::recovery::Covered;
+use crate::wal::recovery::LogFacts;
 
 #[test]
 fn the_record_has_its_golden_bytes_and_reads_back() {
@@ -11,7 +11,7 @@ fn the_record_has_its_golden_bytes_and_reads_back() {
     assert_eq!(bytes, golden);
     assert_eq!(
         decode(&bytes, b"k").unwrap(),
-        Covered {
+        LogFacts {
             sequence: 0x0102,
             synced: 7,
             history: History(0x0304),

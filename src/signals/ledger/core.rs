@@ -214,7 +214,7 @@ impl SignalLedger {
     /// `Poisoned` within `OutcomeUnknown`: memory is behind the log or half changed, and reading has ended too.
     fn apply(&self, sequence: u64, apply: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
         // Also after another thread's failure, because memory must match the log.
-        let applied = self.poison.complete("apply", Memory::Half, || {
+        let applied = self.poison.complete("apply", Memory::HalfChanged, || {
             apply().map_err(|error| self.poison.fail_unreadable(error))
         });
         applied.map_err(|error| error.with_unknown_outcome(Some(self.log.receipt(sequence))))

@@ -27,7 +27,7 @@ fn stored(events: &[ScoredEvent]) -> f64 {
 /// halvings are exact.
 fn contribution(event: ScoredEvent, last_period: i64) -> f64 {
     let half_life = HalfLife::new(HALF_LIFE_MS as u64);
-    let (period, growth) = half_life.split(event.at_ms);
+    let (period, growth) = half_life.period_and_growth(event.at_ms);
     event.weight * growth * 0.5_f64.powi((last_period - period) as i32)
 }
 
@@ -137,7 +137,7 @@ fn the_bound_holds_for_events_of_any_sign_size_time_and_order() {
             };
             let mut events: Vec<ScoredEvent> = std::iter::repeat_with(&mut event).take(events_len).collect();
             let newest_ms = events.iter().map(|event| event.at_ms).max().unwrap();
-            let (last_period, growth) = half_life.split(newest_ms);
+            let (last_period, growth) = half_life.period_and_growth(newest_ms);
             let (sum, absolute) = exact_sums(&events, last_period);
             let mut reads = Vec::new();
             for order in 0..6 {

@@ -1,30 +1,34 @@
 //! The choice of the files that the next compaction replaces. A pure function of the files' lengths and needed bytes.
 //!
-//! A compaction keeps the entries that the index points at and reclaims the rest. The first file of a run is the one of which the
-//! highest share is reclaimed. Near the limit it is chosen only if that share is at least an eighth. Neighbours join it while the
-//! bytes kept of all files of the run are at most a quarter of a segment, and the files without their headers no longer than a
-//! segment. So the number of files is within a constant factor of the live data over the size of a segment.
+//! A compaction copies the needed entries, which the index points at, and reclaims all other bytes. The choice begins
+//! with the best file, the one with the highest share of bytes to reclaim. Within the limit this share must be at least
+//! an eighth. Neighbours join the file while the needed bytes of all chosen files are at most a quarter of a segment,
+//! and the files without their headers are together no longer than a segment. So the number of files is at most a
+//! constant factor times the live data over the size of a segment.
 //!
-//! Over the limit the choice ends only when the files are as small as they can be:
+//! Over the limit the choice is the first of these that is possible:
 //!
-//! 1. the file of which the highest share is reclaimed, if that is more than the header of a record, since a record without
-//!    entries may come with the compaction;
-//! 2. else two neighbours that fit into one segment: it saves a header.
+//! 1. the best file and its neighbours. This is possible if the best file has more bytes to reclaim than a record
+//!    header, because a compaction may append a record without entries;
+//! 2. two neighbours that fit into one segment, which saves a header.
 //!
-//! Each makes the files shorter, so this ends. A removal is needed only while an older value of its key is in the files, and it is
-//! no longer than that value. So at most half of the garbage is needed removals, and near the limit some file has a high share to
-//! reclaim. At the end each file has its header, at most 32 bytes to reclaim and as many of removals beside the live data, and any
-//! two neighbours need more than a segment: with the smallest segment less than 0.9 of the live data and one file.
+//! Each such compaction makes the files shorter, so after some compactions neither is possible. A removal is needed
+//! only while an older value of its key is in the files, and it is no longer than that value. So at most half of the
+//! garbage is needed removals, and near the limit some file has a high share to reclaim. At the end each file has, in
+//! addition to live data, its header, at most 32 bytes to reclaim, and at most 32 bytes of removals, and any two
+//! neighbours need more than a segment. With the smallest segment the excess is less than 0.9 of the live data and one
+//! file.
 
 use std::ops::Range;
 
 use super::format::{FILE_HEADER_LEN, RECORD_HEADER_LEN};
 use super::log::LogFile;
 
-/// Files are not divided below this length, so that a header is a small part of a file.
+/// A file is not full below this length, so that its header is a small part of it. A smaller segment limits the length
+/// further.
 const FILE_BYTES_MIN: u64 = 32 * FILE_HEADER_LEN as u64;
 
-/// The bounds on the files of a store with so much live data.
+/// The bounds on the files of a store with this many live bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct StoreBounds {
     pub(super) live_bytes: u64,
@@ -32,18 +36,18 @@ pub(super) struct StoreBounds {
 }
 
 impl StoreBounds {
-    /// Returns true if files of this length, and the promise record of a close, are over the limit between calls.
+    /// Returns true if files of this total length, and the promise record of a close, exceed the limit between calls.
     pub(super) fn are_exceeded_by(self, bytes: u64) -> bool {
         bytes + RECORD_HEADER_LEN as u64 > 2 * self.live_bytes + self.segment_bytes_max
     }
 
-    /// The length of all files above which writes compact.
-    fn bytes_ahead(self) -> u64 {
+    /// The total length of all files above which writes compact.
+    fn high_bytes(self) -> u64 {
         self.live_bytes + self.live_bytes / 2 + self.segment_bytes_max / 2
     }
 
-    /// The length at which a file takes no more records. Files of a store with little data are shorter, so that a copy of one
-    /// file beside the rest is within the limit.
+    /// The length at which a file takes no more records. Files of a store with little data are shorter, so that all
+    /// files and a copy of one of them are within the limit.
     pub(super) fn file_bytes_max(self) -> u64 {
         let file_bytes_min = (self.segment_bytes_max / 4).max(FILE_BYTES_MIN);
         (self.live_bytes / 2)
@@ -51,47 +55,47 @@ impl StoreBounds {
             .min(self.segment_bytes_max)
     }
 
-    /// The level of files of this length.
-    pub(super) fn level(self, bytes: u64) -> Level {
+    /// The level of files of this total length.
+    pub(super) fn level(self, bytes: u64) -> SizeLevel {
         if self.are_exceeded_by(bytes) {
-            Level::Over
-        } else if bytes > self.bytes_ahead() {
-            Level::Ahead
+            SizeLevel::OverLimit
+        } else if bytes > self.high_bytes() {
+            SizeLevel::High
         } else {
-            Level::Low
+            SizeLevel::Low
         }
     }
 }
 
-/// The length of the files against their bounds.
+/// The total length of the files in relation to their bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Level {
-    /// At most [`StoreBounds::bytes_ahead`].
+pub(super) enum SizeLevel {
+    /// At most [`StoreBounds::high_bytes`]: writes do not compact.
     Low,
-    /// Above [`StoreBounds::bytes_ahead`].
-    Ahead,
-    /// Over the limit.
-    Over,
+    /// Above [`StoreBounds::high_bytes`]: writes compact.
+    High,
+    /// Over the limit: a write compacts until the files are within the limit.
+    OverLimit,
 }
 
-/// The bytes of a file, and those that a compaction keeps.
+/// The length of a file, and the length of its needed entries, which a compaction copies.
 struct Candidate {
     bytes: u64,
-    kept_bytes: u64,
+    needed_bytes: u64,
 }
 
 impl Candidate {
     fn new(file: &LogFile) -> Self {
         Self {
             bytes: file.end,
-            kept_bytes: file.file.needed_bytes(),
+            needed_bytes: file.file.needed_bytes(),
         }
     }
 
     /// The bytes that a compaction of this file alone reclaims.
     fn reclaimed_bytes(&self) -> u64 {
         self.bytes
-            .saturating_sub(FILE_HEADER_LEN as u64 + self.kept_bytes)
+            .saturating_sub(FILE_HEADER_LEN as u64 + self.needed_bytes)
     }
 
     fn has_higher_share_than(&self, other: &Self) -> bool {
@@ -100,12 +104,12 @@ impl Candidate {
     }
 }
 
-/// The positions of the next files to compact among `sealed`; `None` if no choice is worth it.
-pub(super) fn choose(sealed: &[LogFile], segment_bytes_max: u64, level: Level) -> Option<Range<usize>> {
+/// The positions in `sealed` of the next files to compact; `None` if too little would be reclaimed.
+pub(super) fn choose(sealed: &[LogFile], segment_bytes_max: u64, level: SizeLevel) -> Option<Range<usize>> {
     let candidates: Vec<_> = sealed.iter().map(Candidate::new).collect();
     let is_worth_it = |&index: &usize| {
         let candidate = &candidates[index];
-        let least_bytes = if level == Level::Over {
+        let least_bytes = if level == SizeLevel::OverLimit {
             0
         } else {
             candidate.bytes / 8
@@ -118,33 +122,33 @@ pub(super) fn choose(sealed: &[LogFile], segment_bytes_max: u64, level: Level) -
     });
     match best {
         Some(best) => Some(with_neighbours(&candidates, best, segment_bytes_max)),
-        None if level == Level::Over => mergeable(&candidates, segment_bytes_max),
+        None if level == SizeLevel::OverLimit => first_mergeable_pair(&candidates, segment_bytes_max),
         None => None,
     }
 }
 
-/// The run of `best` and of the neighbours that join it.
+/// The positions of `best` and of the neighbours that join it.
 fn with_neighbours(candidates: &[Candidate], best: usize, segment_bytes_max: u64) -> Range<usize> {
-    let joins = |run: Range<usize>| {
-        let files = &candidates[run];
-        let kept_bytes: u64 = files.iter().map(|file| file.kept_bytes).sum();
+    let may_join = |range: Range<usize>| {
+        let files = &candidates[range];
+        let needed_bytes: u64 = files.iter().map(|file| file.needed_bytes).sum();
         let entries_bytes: u64 = files.iter().map(|file| file.bytes - FILE_HEADER_LEN as u64).sum();
-        kept_bytes <= segment_bytes_max / 4 && entries_bytes <= segment_bytes_max
+        needed_bytes <= segment_bytes_max / 4 && entries_bytes <= segment_bytes_max
     };
     let (mut start, mut end) = (best, best + 1);
-    while end < candidates.len() && joins(start..end + 1) {
+    while end < candidates.len() && may_join(start..end + 1) {
         end += 1;
     }
-    while start > 0 && joins(start - 1..end) {
+    while start > 0 && may_join(start - 1..end) {
         start -= 1;
     }
     start..end
 }
 
-/// The first two neighbours whose kept bytes fit into one segment.
-fn mergeable(candidates: &[Candidate], segment_bytes_max: u64) -> Option<Range<usize>> {
+/// The positions of the first two neighbours whose needed bytes fit into one segment.
+fn first_mergeable_pair(candidates: &[Candidate], segment_bytes_max: u64) -> Option<Range<usize>> {
     let mut pairs = candidates.windows(2);
     let first =
-        pairs.position(|pair| pair.iter().map(|file| file.kept_bytes).sum::<u64>() <= segment_bytes_max)?;
+        pairs.position(|pair| pair.iter().map(|file| file.needed_bytes).sum::<u64>() <= segment_bytes_max)?;
     Some(first..first + 2)
 }

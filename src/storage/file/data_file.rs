@@ -1,26 +1,29 @@
-//! One store file: its identity, how it is made, and reading from it.
+//! One store file: its identity, its creation, and reads from it.
 //!
-//! A file is made under a temporary name, gets its header, is synced and renamed, and the directory is synced, before anything
-//! relies on it. A crash on the way leaves one of these: a temporary file, which open removes; a new last file without records; a
-//! compacted file beside the files that it replaces; a copy of the last file beside the original. So a file that has its final
-//! name has a whole header, and its name is durable when the first record after the header is written.
+//! A file is created under a temporary name and gets its header. It is synced and renamed, and the directory is synced,
+//! before any other step relies on it. A crash during these steps leaves one of these: a temporary file, which open
+//! removes; a new last file without records; a compacted file and the files that it replaces; a copy of the last file
+//! and the original.
+//!
+//! Invariant: a file with its final name has a whole header, and its name is durable before the first record after the
+//! header is written.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::format::{FILE_HEADER_LEN, FileHeader, KeyChange};
-use super::names::Name;
+use super::names::StoreFileName;
 use super::open_files::OpenFiles;
 use super::options::StoreSettings;
 use crate::Error;
 use crate::fs::{File, FileAccess, OpenMode, join, read_full_at, read_whole, write_all_at};
 
-/// The limit of numbers, places and sequence numbers. Sums above it do not overflow.
+/// The limit of numbers, places and sequence numbers on disk. Sums of legal numbers cannot overflow.
 const NUMBER_MAX: u64 = u64::MAX / 2;
 
-/// Shared by the log, by a compaction and by every index entry that points into the file. A replaced file is removed when only
-/// the log refers to it.
+/// A store file. The log, a compaction and every index entry that points into the file share it. A replaced file is
+/// removed when only the log refers to it.
 #[derive(Debug)]
 pub(super) struct DataFile {
     pub(super) number: u64,
@@ -33,20 +36,20 @@ pub(super) struct DataFile {
 
 impl DataFile {
     /// The file with this header, which need not exist yet.
-    pub(super) fn new(setting: &StoreSettings, header: &FileHeader) -> Self {
+    pub(super) fn new(settings: &StoreSettings, header: &FileHeader) -> Self {
         Self {
             number: header.number,
             seed: header.seed(),
-            path: join(&setting.dir, Name::Data(header.number).build()),
-            open_files: Arc::clone(&setting.open_files),
+            path: join(&settings.dir, StoreFileName::Data(header.number).build()),
+            open_files: Arc::clone(&settings.open_files),
             needed_bytes: AtomicU64::new(0),
         }
     }
 
     /// Reads the header of file `number`.
-    pub(super) fn read_header(setting: &StoreSettings, number: u64) -> Result<FileHeader, Error> {
-        let path = join(&setting.dir, Name::Data(number).build());
-        let file = open(&*setting.access, &path)?;
+    pub(super) fn read_header(settings: &StoreSettings, number: u64) -> Result<FileHeader, Error> {
+        let path = join(&settings.dir, StoreFileName::Data(number).build());
+        let file = open(&*settings.access, &path)?;
         let mut bytes = vec![0; FILE_HEADER_LEN];
         let read = read_full_at(&*file, &mut bytes, 0).map_err(|source| Error::io("read", &path, source))?;
         let header = FileHeader::decode(&bytes[..read], &path)?;
@@ -80,9 +83,9 @@ impl DataFile {
         Ok(header)
     }
 
-    /// Reads all of the file. Memory is bounded by its length.
-    pub(super) fn read_all(&self, setting: &StoreSettings) -> Result<Vec<u8>, Error> {
-        let file = open(&*setting.access, &self.path)?;
+    /// Reads the whole file. Memory is bounded by its length.
+    pub(super) fn read_all(&self, settings: &StoreSettings) -> Result<Vec<u8>, Error> {
+        let file = open(&*settings.access, &self.path)?;
         read_whole(&*file).map_err(|source| Error::io("read", &self.path, source))
     }
 
@@ -94,12 +97,12 @@ impl DataFile {
         &self.path
     }
 
-    /// Lets the handle be closed like those of other files.
-    pub(super) fn release(&self) {
-        self.open_files.release(self.number);
+    /// See [`OpenFiles::unpin`].
+    pub(super) fn unpin(&self) {
+        self.open_files.unpin(self.number);
     }
 
-    /// Closes the handle.
+    /// See [`OpenFiles::close`].
     pub(super) fn close(&self) {
         self.open_files.close(self.number);
     }
@@ -117,12 +120,12 @@ impl DataFile {
         Ok(bytes)
     }
 
-    /// Reads the value of `key` from the entry of `len` bytes at `offset`, where the index has it.
+    /// Reads the value of `key` from its entry of `len` bytes at `offset`, the location in the index.
     pub(super) fn read_value(&self, key: &[u8], offset: u64, len: u32) -> Result<Vec<u8>, Error> {
         let mut entry = self.read(offset, len as usize)?;
-        let value = KeyChange::decode_alone(&entry, self.seed, offset)
-            .filter(|operation| operation.key == key)
-            .and_then(|operation| operation.value);
+        let value = KeyChange::decode_checked(&entry, self.seed, offset)
+            .filter(|change| change.key == key)
+            .and_then(|change| change.value);
         let Some(value_len) = value.map(<[u8]>::len) else {
             return Err(Error::corrupt(
                 &self.path,
@@ -141,34 +144,34 @@ impl DataFile {
         self.needed_bytes.load(Ordering::Relaxed)
     }
 
-    /// Counts an entry that the index points at now.
+    /// Counts an entry that the index begins to point at.
     pub(super) fn add_needed(&self, len: u32) {
         self.needed_bytes.fetch_add(u64::from(len), Ordering::Relaxed);
     }
 
-    /// Counts an entry that the index points at no more.
+    /// Subtracts an entry that the index does not point at any more.
     pub(super) fn subtract_needed(&self, len: u32) {
         let before = self.needed_bytes.fetch_sub(u64::from(len), Ordering::Relaxed);
         debug_assert!(
             before >= u64::from(len),
-            "file {} needs less than nothing",
+            "the needed bytes of file {} are negative",
             self.number
         );
     }
 }
 
-/// Makes file `number`; `content` is all of it, the header too. Content and name are durable on return. Returns the handle, which
-/// is kept open.
-pub(super) fn create(setting: &StoreSettings, number: u64, content: &[u8]) -> Result<Arc<dyn File>, Error> {
-    let temporary = join(&setting.dir, Name::Temporary(number).build());
-    let path = join(&setting.dir, Name::Data(number).build());
-    let handle = create_temporary(setting, &temporary)?;
+/// Creates file `number`; `content` is the whole file with its header. Content and name are durable on return. Returns
+/// the handle, which is pinned.
+pub(super) fn create(settings: &StoreSettings, number: u64, content: &[u8]) -> Result<Arc<dyn File>, Error> {
+    let temporary = join(&settings.dir, StoreFileName::Temporary(number).build());
+    let path = join(&settings.dir, StoreFileName::Data(number).build());
+    let handle = create_temporary(settings, &temporary)?;
     write_all_at(&*handle, content, 0).map_err(|source| Error::io("write", &temporary, source))?;
     handle
         .sync()
         .map_err(|source| Error::io("sync", &temporary, source))?;
-    rename(setting, &temporary, &path)?;
-    setting.open_files.keep(number, Arc::clone(&handle));
+    rename(settings, &temporary, &path)?;
+    settings.open_files.pin(number, Arc::clone(&handle));
     Ok(handle)
 }
 
@@ -178,27 +181,27 @@ fn open(access: &dyn FileAccess, path: &Path) -> Result<Arc<dyn File>, Error> {
         .map_err(|source| Error::io("open", path, source))
 }
 
-/// Makes an empty file under a temporary name.
-pub(super) fn create_temporary(setting: &StoreSettings, temporary: &Path) -> Result<Arc<dyn File>, Error> {
-    setting
+/// Creates an empty file under a temporary name.
+pub(super) fn create_temporary(settings: &StoreSettings, temporary: &Path) -> Result<Arc<dyn File>, Error> {
+    settings
         .access
         .open(temporary, OpenMode::Create)
         .map_err(|source| Error::io("create", temporary, source))
 }
 
-/// Gives a synced file its final name, durable on return.
-pub(super) fn rename(setting: &StoreSettings, temporary: &Path, path: &Path) -> Result<(), Error> {
-    setting
+/// Gives a synced file its final name, which is durable on return.
+pub(super) fn rename(settings: &StoreSettings, temporary: &Path, path: &Path) -> Result<(), Error> {
+    settings
         .access
         .rename(temporary, path)
         .map_err(|source| Error::io("rename", temporary, source))?;
-    sync_names(setting)
+    sync_names(settings)
 }
 
 /// Makes the names of files durable.
-pub(super) fn sync_names(setting: &StoreSettings) -> Result<(), Error> {
-    setting
+pub(super) fn sync_names(settings: &StoreSettings) -> Result<(), Error> {
+    settings
         .access
-        .sync_dir(&setting.dir)
-        .map_err(|source| Error::io("sync", &setting.dir, source))
+        .sync_dir(&settings.dir)
+        .map_err(|source| Error::io("sync", &settings.dir, source))
 }

@@ -1,4 +1,5 @@
-//! Reads the entries of a file that takes no more records, piece by piece, and checks them.
+//! Reads the entries of a file that takes no more records in chunks, and checks them. Changes nothing on disk, so a
+//! crash leaves nothing of it.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,26 +18,26 @@ pub(super) struct EntryReader {
     end: u64,
     /// The next byte to read: the beginning of an entry, or of a record if it is `entries_end`.
     position: u64,
-    /// Where the entries of the record end; in a compacted file those of the file.
+    /// The end of the entries of the record; in a compacted file the end of the file.
     entries_end: u64,
 }
 
-/// A part of a file: whole entries, perhaps with headers of records between them.
+/// A chunk of a file: whole entries, perhaps with headers of records between them.
 #[derive(Debug)]
-pub(super) struct EntryPiece {
+pub(super) struct EntryChunk {
     pub(super) number: u64,
     offset: u64,
     bytes: Vec<u8>,
     entries: Vec<Range<usize>>,
-    /// How many bytes of the file the piece takes.
+    /// The length of the chunk in the file.
     pub(super) len: u64,
 }
 
-impl EntryPiece {
+impl EntryChunk {
     /// The entries and their offsets.
     pub(super) fn entries(&self) -> impl Iterator<Item = (u64, KeyChange<'_>)> {
         self.entries.iter().filter_map(|range| {
-            let entry = KeyChange::decode_trusted(&self.bytes[range.clone()])?;
+            let entry = KeyChange::decode_unchecked(&self.bytes[range.clone()])?;
             Some((self.offset + range.start as u64, entry))
         })
     }
@@ -53,20 +54,20 @@ impl EntryReader {
         }
     }
 
-    /// The next piece, of about `bytes_max` bytes but at least one entry; `None` at the end of the file.
+    /// The next chunk, of about `bytes_max` bytes but at least one entry; `None` at the end of the file.
     ///
     /// # Errors
     /// `Io`; `Corrupt` if a checksum is wrong or the file is shorter than it was.
-    pub(super) fn next(&mut self, bytes_max: usize) -> Result<Option<EntryPiece>, Error> {
+    pub(super) fn next(&mut self, bytes_max: usize) -> Result<Option<EntryChunk>, Error> {
         let offset = self.position;
         let mut len = bytes_max.max(RECORD_HEADER_LEN) as u64;
         while offset < self.end {
             let expected_len = len.min(self.end - offset) as usize;
             let bytes = self.file.read(offset, expected_len)?;
             let mut entries = Vec::new();
-            let missing_len = self.take_whole(&bytes, offset, &mut entries)?;
+            let missing_len = self.take_whole_entries(&bytes, offset, &mut entries)?;
             if self.position > offset {
-                return Ok(Some(EntryPiece {
+                return Ok(Some(EntryChunk {
                     number: self.file.number,
                     offset,
                     bytes,
@@ -82,9 +83,9 @@ impl EntryReader {
         Ok(None)
     }
 
-    /// Moves the position behind the whole entries and headers in `bytes`, which are those from `offset` on. Returns the length
-    /// of the entry or header that is cut.
-    fn take_whole(
+    /// Moves the position to the end of the whole entries and headers in `bytes`, which begin at `offset`. Returns the
+    /// length of the entry or header that is cut; 0 at the end of the file.
+    fn take_whole_entries(
         &mut self,
         bytes: &[u8],
         offset: u64,
@@ -109,7 +110,7 @@ impl EntryReader {
             let Some(entry) = rest.get(..len as usize) else {
                 return Ok(len);
             };
-            if KeyChange::decode_alone(entry, self.file.seed(), self.position).is_none() {
+            if KeyChange::decode_checked(entry, self.file.seed(), self.position).is_none() {
                 return Err(self.corrupt("the entry was damaged after the store was opened"));
             }
             entries.push(start..start + len as usize);
@@ -119,9 +120,9 @@ impl EntryReader {
         Ok(0)
     }
 
-    /// Moves the position behind the header of a record, which `bytes` begin with.
+    /// Moves the position to the end of the record header at the front of `bytes`.
     fn begin_record(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let header = RecordHeader::decode_alone(bytes, self.file.seed(), self.position);
+        let header = RecordHeader::decode_checked(bytes, self.file.seed(), self.position);
         let entries_offset = RecordHeader::entries_offset(self.position);
         let entries_end = header.map(|header| entries_offset + u64::from(header.payload_len));
         let Some(entries_end) = entries_end.filter(|entries_end| *entries_end <= self.end) else {

@@ -1,8 +1,8 @@
-//! The bytes of a store file: a file header, then records at multiples of 8, or the entries of a compacted file. All integers
-//! are little-endian.
+//! The bytes of a store file: a file header, then records at multiples of 8, or the entries of a compacted file. All
+//! integers are little-endian.
 //!
-//! The places 1, 2, 3 ... of the log are those of the files as they were first written. A compacted file takes the places of the
-//! adjacent files that it replaced. The digest sum is the wrapping sum of the digests of all compacted files.
+//! The log has the places 1, 2, 3 ... A new file of records takes the next place. A compacted file takes the places of
+//! the adjacent files that it replaced. The digest sum is the wrapping sum of the digests of all compacted files.
 //!
 //! File header, 152 bytes; bytes 84 to 147 are zero unless the file is a compacted one:
 //!
@@ -11,17 +11,17 @@
 //! | 0 | 8 | magic `tidlstor` |
 //! | 8 | 4 | format version, 3 |
 //! | 12 | 16 | store id |
-//! | 28 | 8 | number of this file, as in its name; no two files of one opening have the same |
+//! | 28 | 8 | number of this file, as in its name; no two files of one opening have the same number |
 //! | 36 | 8 | first place of this file |
-//! | 44 | 8 | where the file before this place ended, 0 at place 1 |
+//! | 44 | 8 | end offset of the file before this place, 0 at place 1 |
 //! | 52 | 8 | sequence number of the first record at this place |
 //! | 60 | 8 | history: a value over all records before this place, 0 at place 1 |
 //! | 68 | 8 | digest sum when the file was made; in a compacted file, the sum of the digests of the files that it replaced |
 //! | 76 | 8 | opening: a value of the opening of the store that made the file, 0 for the first |
 //! | 84 | 8 | last place of a compacted file |
-//! | 92 | 8 | where the replaced file of the last place ended |
-//! | 100 | 8 | sequence number after its last record |
-//! | 108 | 8 | history after its last record |
+//! | 92 | 8 | end offset of the replaced file of the last place |
+//! | 100 | 8 | sequence number after the last record of the last place |
+//! | 108 | 8 | history after the last record of the last place |
 //! | 116 | 8 | length of the compacted file |
 //! | 124 | 8 | digest of the compacted file: [`mix`] of bytes 60 and 108, then of its entries as in the history |
 //! | 132 | 8 | relied sequence: the last record that the compaction relied on; synced before the file got its name |
@@ -30,19 +30,19 @@
 //!
 //! A compacted file holds only entries, one directly after another.
 //!
-//! Record, 32 bytes and its payload, then bytes of no meaning up to the next multiple of 8:
+//! Record: 32 bytes and its payload, then bytes without a meaning up to the next multiple of 8:
 //!
 //! | offset | bytes | field |
 //! |---|---|---|
 //! | 0 | 4 | payload length |
-//! | 4 | 8 | sequence number: one more than that of the record before, across files |
-//! | 12 | 8 | sequence number of the last record that was synced when this one was written: the promise |
+//! | 4 | 8 | sequence number: one more than that of the previous record, also across files |
+//! | 12 | 8 | sequence number of the last record that was synced when this record was written: the promise |
 //! | 20 | 8 | digest sum when the record was written |
 //! | 28 | 4 | CRC32C of bytes 0 to 27, seeded |
-//! | 32 | | payload: the entries of one atomic batch, in order, nothing between or after them |
+//! | 32 | | payload: the entries of one atomic batch, in order, without gaps |
 //!
-//! A promise record has no entries and promises every record before it. A close and a recovery write one. Another record
-//! without entries only stores the digest sum.
+//! A promise record has no entries and promises every record before it. A close and a recovery write one. Any other
+//! record without entries only stores the digest sum.
 //!
 //! Entry:
 //!
@@ -52,23 +52,28 @@
 //! | 2 | 4 | value length v; `u32::MAX` for a removal, which has no value |
 //! | 6 | k | key |
 //! | 6 + k | v | value |
-//! | 6 + k + v | 4 | CRC32C of all before, seeded |
+//! | 6 + k + v | 4 | CRC32C of the bytes of the entry before it, seeded |
 //!
-//! The history value covers all records; two copies of a store that diverged have different values. [`mix`] takes one word for
-//! each record, its header checksum, and one for each entry: its checksum (upper half) and the last 4 bytes of its value (lower
-//! half; zeros if shorter or removed). The entry checksum alone is not enough: the engine's values end with a CRC32C of key and
-//! value, and then every entry of one length has the same checksum. Their last 4 bytes are that CRC32C, which differs.
+//! The history value covers all records; diverged copies of a store have different values. [`mix`] takes one word for
+//! each record, its header checksum, and one word for each entry: its checksum (upper half) and the last 4 bytes of its
+//! value (lower half; zeros if the value is shorter or removed). The entry checksum alone is not enough: the engine's
+//! values end with a CRC32C of key and value, and then every entry of one length has the same checksum. The last 4
+//! bytes are that CRC32C, which differs.
 //!
-//! A seeded checksum begins with the store id, the file's number, `opening`, the offset of the record or entry in its file (8
-//! bytes) and one byte, 1 for a record header and 2 for an entry. So bytes of another file, offset or kind never pass for a valid
-//! record or entry, also if a power loss leaves them in this file.
+//! A seeded checksum begins with the store id, the file's number, `opening`, the offset of the record or entry in its
+//! file (8 bytes) and one byte, 1 for a record header and 2 for an entry. So bytes of another file, offset or kind are
+//! never valid as a record or entry of this file, also if a power loss leaves them in it.
 //!
-//! Each opening writes the last file again before any other, with a new number and its own `opening`: [`mix`] of the `opening`
-//! and the history that it found. A crash may free that number for a later opening, whose `opening` differs unless it found the
-//! same records.
+//! Each opening writes the last file again before any other file, with a new number and its own `opening`: [`mix`] of
+//! the `opening` and the history that it found. A crash may free that number for a later opening, whose `opening`
+//! differs unless it found the same records.
 //!
-//! A record is valid if the checksums of its header and of all its entries hold and the entries fill the payload. So the payload
-//! is summed once, and one entry can be read and checked alone.
+//! A record is valid if the checksums of its header and of all its entries are right and the entries fill the payload.
+//! So a checksum covers each byte of the payload once, and one entry can be read and checked without the rest of its
+//! record.
+//!
+//! A decoder named `checked` checks the checksums; its doc names them. A decoder named `unchecked` is for bytes that
+//! were checked before.
 
 use std::path::Path;
 
@@ -92,7 +97,7 @@ const SYNCED_OFFSET: usize = size_of::<u32>() + size_of::<u64>();
 pub(super) const ALIGNMENT: usize = 8;
 pub(super) const FILE_HEADER_LEN: usize = FILE_HEADER_SUMMED_LEN + CRC_LEN;
 pub(super) const RECORD_HEADER_LEN: usize = RECORD_HEADER_SUMMED_LEN + CRC_LEN;
-/// Bytes of an entry beside its key and value.
+/// The bytes of an entry without its key and value.
 pub(super) const ENTRY_OVERHEAD_LEN: usize = ENTRY_HEADER_LEN + CRC_LEN;
 const REMOVAL: u32 = u32::MAX;
 
@@ -103,11 +108,11 @@ const _: () = assert!(STORAGE_KEY_BYTES_MAX <= u16::MAX as usize);
 /// A position between two records of the log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct LogPoint {
-    /// Where the record before it ends in its file; 0 at the beginning of the log.
+    /// The end offset of the previous record in its file; 0 at the beginning of the log.
     pub(super) end: u64,
     /// The sequence number of the next record.
     pub(super) sequence: u64,
-    /// The value over all records before.
+    /// The history value over all earlier records.
     pub(super) history: u64,
 }
 
@@ -140,9 +145,10 @@ pub(super) struct FileHeader {
     pub(super) number: u64,
     pub(super) first_place: u64,
     pub(super) before: LogPoint,
-    /// The digest sum when the file was made; in a compacted file, that of the files that it replaced.
+    /// The digest sum when the file was made; in a compacted file, the sum of the digests of the files that it
+    /// replaced.
     pub(super) digest_sum: u64,
-    /// A value of the opening of the store that made the file.
+    /// The value of the opening of the store that made the file.
     pub(super) opening: u64,
     /// `None` in a file of records.
     pub(super) compaction: Option<CompactedPart>,
@@ -155,8 +161,10 @@ pub(super) struct CompactedPart {
     pub(super) after: LogPoint,
     pub(super) len: u64,
     pub(super) digest: u64,
-    /// The last record that the compaction relied on, which was synced before the file got its name.
+    /// The sequence number of the last record that the compaction relied on. That record was synced before the file got
+    /// its name.
     pub(super) relied_sequence: u64,
+    /// The history after that record.
     pub(super) relied_history: u64,
 }
 
@@ -189,8 +197,8 @@ impl FileHeader {
         bytes
     }
 
-    /// Decodes the beginning of the file at `path`. A final name is given to a file only after its header is
-    /// durable, so a bad header is never the trace of a crash.
+    /// Decodes the header at the front of `bytes`, the beginning of the file at `path`. A file gets its final name only
+    /// after its header is durable, so a crash never leaves a bad header.
     pub(super) fn decode(bytes: &[u8], path: &Path) -> Result<Self, Error> {
         let magic_len = MAGIC.len().min(bytes.len());
         if bytes[..magic_len] != MAGIC[..magic_len] {
@@ -248,7 +256,7 @@ impl FileHeader {
         self.compaction.map_or(self.first_place, |part| part.last_place)
     }
 
-    /// The beginning of every seeded checksum in this file.
+    /// The checksum of the bytes that every seeded checksum of this file begins with.
     pub(super) fn seed(&self) -> u32 {
         let crc = crc32c::crc32c(&self.store_id.to_le_bytes());
         let crc = crc32c::extend(crc, &self.number.to_le_bytes());
@@ -265,7 +273,7 @@ pub(super) struct RecordHeader {
 }
 
 impl RecordHeader {
-    /// Where the first entry of the record at `offset` begins.
+    /// The offset of the first entry of the record at `offset`.
     pub(super) fn entries_offset(offset: u64) -> u64 {
         offset + RECORD_HEADER_LEN as u64
     }
@@ -282,27 +290,22 @@ impl RecordHeader {
         bytes.put_u64(self.sequence);
         bytes.put_u64(self.synced);
         bytes.put_u64(self.digest_sum);
-        let crc = Checksummed::RecordHeader.sum(seed, offset, &bytes[start..]);
+        let crc = ChecksumKind::RecordHeader.sum(seed, offset, &bytes[start..]);
         bytes.put_u32(crc);
         debug_assert_eq!(bytes.len() - start, RECORD_HEADER_LEN);
         crc
     }
 
-    /// The header at `offset` of `file` if its checksum holds.
-    pub(super) fn decode(file: &[u8], seed: u32, offset: usize) -> Option<Self> {
-        Self::decode_alone(file.get(offset..)?, seed, offset as u64)
-    }
-
-    /// The header that `bytes` begin with, read from `offset` of its file, if its checksum holds.
-    pub(super) fn decode_alone(bytes: &[u8], seed: u32, offset: u64) -> Option<Self> {
-        let header = Self::decode_trusted(bytes, 0)?;
+    /// The header at the front of `bytes`, which were read from `offset` of its file, if its checksum is right.
+    pub(super) fn decode_checked(bytes: &[u8], seed: u32, offset: u64) -> Option<Self> {
+        let header = Self::decode_unchecked(bytes)?;
         let (bytes, crc) = bytes[..RECORD_HEADER_LEN].split_at(RECORD_HEADER_SUMMED_LEN);
-        (Reader::new(crc).u32()? == Checksummed::RecordHeader.sum(seed, offset, bytes)).then_some(header)
+        (Reader::new(crc).u32()? == ChecksumKind::RecordHeader.sum(seed, offset, bytes)).then_some(header)
     }
 
-    /// The header at `offset` as it is, for bytes whose checksums were checked before.
-    fn decode_trusted(file: &[u8], offset: usize) -> Option<Self> {
-        let mut reader = Reader::new(file.get(offset..)?.get(..RECORD_HEADER_LEN)?);
+    /// The header at the front of `bytes`.
+    fn decode_unchecked(bytes: &[u8]) -> Option<Self> {
+        let mut reader = Reader::new(bytes.get(..RECORD_HEADER_LEN)?);
         Some(Self {
             payload_len: reader.u32()?,
             sequence: reader.u64()?,
@@ -312,7 +315,7 @@ impl RecordHeader {
     }
 }
 
-/// One change of one key: a new value, or none.
+/// One change of one key: a new value, or the removal of its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct KeyChange<'a> {
     pub(super) key: &'a [u8],
@@ -320,12 +323,12 @@ pub(super) struct KeyChange<'a> {
 }
 
 impl<'a> KeyChange<'a> {
-    /// How long the operation is as an entry.
+    /// The length of the entry of this change.
     pub(super) fn entry_len(&self) -> usize {
         ENTRY_OVERHEAD_LEN + self.key.len() + self.value.map_or(0, <[u8]>::len)
     }
 
-    /// Where in its entry the value of `key` begins.
+    /// The offset of the value in the entry of `key`.
     pub(super) fn value_offset(key: &[u8]) -> usize {
         ENTRY_HEADER_LEN + key.len()
     }
@@ -337,7 +340,7 @@ impl<'a> KeyChange<'a> {
         bytes.put_u32(self.value.map_or(REMOVAL, |value| value.len() as u32));
         bytes.extend_from_slice(self.key);
         bytes.extend_from_slice(self.value.unwrap_or_default());
-        let crc = Checksummed::Entry.sum(seed, offset, &bytes[start..]);
+        let crc = ChecksumKind::Entry.sum(seed, offset, &bytes[start..]);
         bytes.put_u32(crc);
         crc
     }
@@ -349,8 +352,8 @@ impl<'a> KeyChange<'a> {
         mix(history, u64::from(crc) << 32 | u64::from(last))
     }
 
-    /// Takes an entry from `reader` without checking its checksum, which is returned too.
-    fn decode(reader: &mut Reader<'a>) -> Option<(Self, u32)> {
+    /// Takes an entry from `reader`. Does not check its checksum, and returns it too.
+    fn take_unchecked(reader: &mut Reader<'a>) -> Option<(Self, u32)> {
         let key_len = usize::from(reader.u16()?);
         if key_len == 0 || key_len > STORAGE_KEY_BYTES_MAX {
             return None;
@@ -364,12 +367,13 @@ impl<'a> KeyChange<'a> {
         Some((Self { key, value }, reader.u32()?))
     }
 
-    /// The operations of the entries in `reader`, without checking their checksums.
-    fn decode_all(mut reader: Reader<'a>) -> impl Iterator<Item = Self> + use<'a> {
-        std::iter::from_fn(move || Self::decode(&mut reader).map(|(operation, _)| operation))
+    /// The changes of the entries in `reader`.
+    fn decode_all_unchecked(mut reader: Reader<'a>) -> impl Iterator<Item = Self> + use<'a> {
+        std::iter::from_fn(move || Self::take_unchecked(&mut reader).map(|(change, _)| change))
     }
 
-    /// The length of the entry that `bytes` begin with, as its first bytes give it; `None` if these are cut.
+    /// The length of the entry at the front of `bytes`, from the two lengths in its first bytes; `None` if these bytes
+    /// are cut.
     pub(super) fn entry_len_at(bytes: &[u8]) -> Option<u64> {
         let mut reader = Reader::new(bytes);
         let (key_len, value_len) = (reader.u16()?, reader.u32()?);
@@ -377,21 +381,23 @@ impl<'a> KeyChange<'a> {
         Some(ENTRY_OVERHEAD_LEN as u64 + u64::from(key_len) + u64::from(value_len))
     }
 
-    /// The operation that `entry` holds, for an entry whose checksum was checked before.
-    pub(super) fn decode_trusted(entry: &'a [u8]) -> Option<Self> {
-        Self::decode(&mut Reader::new(entry)).map(|(operation, _)| operation)
+    /// The change of `entry`.
+    pub(super) fn decode_unchecked(entry: &'a [u8]) -> Option<Self> {
+        Self::take_unchecked(&mut Reader::new(entry)).map(|(change, _)| change)
     }
 
-    /// The operation that `entry` holds, read alone from `offset` of its file, if its checksum holds.
-    pub(super) fn decode_alone(entry: &'a [u8], seed: u32, offset: u64) -> Option<Self> {
+    /// The change of `entry`, which was read from `offset` of its file, if its checksum is right and no bytes follow
+    /// it.
+    pub(super) fn decode_checked(entry: &'a [u8], seed: u32, offset: u64) -> Option<Self> {
         let mut reader = Reader::new(entry);
-        let (operation, crc) = Self::decode(&mut reader)?;
+        let (change, crc) = Self::take_unchecked(&mut reader)?;
         let summed_part = &entry[..entry.len() - CRC_LEN];
-        (reader.is_empty() && crc == Checksummed::Entry.sum(seed, offset, summed_part)).then_some(operation)
+        (reader.is_empty() && crc == ChecksumKind::Entry.sum(seed, offset, summed_part)).then_some(change)
     }
 }
 
-/// The entries of a compacted file with this header and content, if they are whole and valid and give the header's digest.
+/// The entries of a compacted file with this header and content, if their checksums are right and they have the digest
+/// and the length of the header.
 pub(super) fn compacted_entries<'a>(
     header: &FileHeader,
     file: &'a [u8],
@@ -402,27 +408,27 @@ pub(super) fn compacted_entries<'a>(
     let mut offset = FILE_HEADER_LEN;
     let mut reader = entries.clone();
     while !reader.is_empty() {
-        let (entry, crc) = KeyChange::decode(&mut reader)?;
+        let (entry, crc) = KeyChange::take_unchecked(&mut reader)?;
         let end = file.len() - reader.remaining_len();
-        if crc != Checksummed::Entry.sum(header.seed(), offset as u64, &file[offset..end - CRC_LEN]) {
+        if crc != ChecksumKind::Entry.sum(header.seed(), offset as u64, &file[offset..end - CRC_LEN]) {
             return None;
         }
         digest = entry.history_after(digest, crc);
         offset = end;
     }
     let is_whole = offset as u64 == part.len && digest == part.digest;
-    is_whole.then(|| KeyChange::decode_all(entries))
+    is_whole.then(|| KeyChange::decode_all_unchecked(entries))
 }
 
 /// The kind of bytes that a seeded checksum covers.
 #[derive(Debug, Clone, Copy)]
-enum Checksummed {
+enum ChecksumKind {
     RecordHeader = 1,
     Entry = 2,
 }
 
-impl Checksummed {
-    /// The checksum of `bytes` as this kind at `offset` of the file with `seed`.
+impl ChecksumKind {
+    /// The checksum of `bytes` of this kind at `offset` of the file with `seed`.
     fn sum(self, seed: u32, offset: u64, bytes: &[u8]) -> u32 {
         let mut place = [0; size_of::<u64>() + 1];
         place[..size_of::<u64>()].copy_from_slice(&offset.to_le_bytes());
@@ -431,39 +437,39 @@ impl Checksummed {
     }
 }
 
-/// How long a record with `payload_len` bytes of entries is in its file.
+/// The length in its file of a record with `payload_len` bytes of entries.
 pub(super) fn record_len(payload_len: u64) -> u64 {
     (RECORD_HEADER_LEN as u64 + payload_len).next_multiple_of(ALIGNMENT as u64)
 }
 
 /// Encodes the record at `offset`. Returns its end and the history value after it; `history` is the value before it.
 ///
-/// `write` gets its bytes and where they go, piece by piece in order: a piece is handed over once it has
-/// reached `piece_bytes`, so that a large batch is neither held in memory twice nor out of the processor's
-/// cache when it is written. The record is valid only when the last piece is there, in whatever order they
-/// reach the disk.
+/// `write` gets bytes of the record and their offset. Its calls follow each other in the file. Each call gets at least
+/// `write_bytes_min` bytes, except the last. So a large batch is not in memory twice, and its bytes are still in the
+/// processor's cache when they are written. The record is valid only if the bytes of all calls are on disk, in any
+/// order.
 pub(super) fn encode_record<E>(
     header: RecordHeader,
-    operations: &[KeyChange<'_>],
+    changes: &[KeyChange<'_>],
     seed: u32,
     offset: u64,
     mut history: u64,
-    piece_bytes: usize,
+    write_bytes_min: usize,
     mut write: impl FnMut(&[u8], u64) -> Result<(), E>,
 ) -> Result<(u64, u64), E> {
     let end = offset + record_len(u64::from(header.payload_len));
-    let mut bytes = Vec::with_capacity(piece_bytes.min((end - offset) as usize));
+    let mut bytes = Vec::with_capacity(write_bytes_min.min((end - offset) as usize));
     let mut position = offset;
     history = mix(history, header.encode(&mut bytes, seed, offset).into());
-    for operation in operations {
-        if bytes.len() >= piece_bytes {
+    for change in changes {
+        if bytes.len() >= write_bytes_min {
             write(&bytes, position)?;
             position += bytes.len() as u64;
             bytes.clear();
         }
         let entry_offset = position + bytes.len() as u64;
-        let crc = operation.encode(&mut bytes, seed, entry_offset);
-        history = operation.history_after(history, crc);
+        let crc = change.encode(&mut bytes, seed, entry_offset);
+        history = change.history_after(history, crc);
     }
     let payload_end = RecordHeader::entries_offset(offset) + u64::from(header.payload_len);
     debug_assert_eq!(position + bytes.len() as u64, payload_end);
@@ -476,9 +482,9 @@ pub(super) fn encode_record<E>(
 #[derive(Debug, Clone)]
 pub(super) struct Record<'a> {
     pub(super) header: RecordHeader,
-    /// Where its first entry begins.
+    /// The offset of its first entry.
     pub(super) entries_offset: usize,
-    /// Where the next record begins.
+    /// The offset of the next record.
     pub(super) end: usize,
     /// The checksum of its header.
     crc: u32,
@@ -486,28 +492,31 @@ pub(super) struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// The record at `offset` of `file`, if there is a whole and valid one.
-    pub(super) fn decode(file: &'a [u8], seed: u32, offset: usize) -> Option<Self> {
-        let header = RecordHeader::decode(file, seed, offset)?;
-        let record = Self::within(file, header, offset)?;
+    /// The record at `offset` of `file`, if it is whole and the checksums of its header and of all its entries are
+    /// right.
+    pub(super) fn decode_checked(file: &'a [u8], seed: u32, offset: usize) -> Option<Self> {
+        let header = RecordHeader::decode_checked(file.get(offset..)?, seed, offset as u64)?;
+        let record = Self::with_header(header, file, offset)?;
         let mut reader = Reader::new(record.payload);
         while !reader.is_empty() {
             let position = record.entries_offset + record.payload.len() - reader.remaining_len();
-            let (_, crc) = KeyChange::decode(&mut reader)?;
+            let (_, crc) = KeyChange::take_unchecked(&mut reader)?;
             let entry_end = record.entries_offset + record.payload.len() - reader.remaining_len();
-            if crc != Checksummed::Entry.sum(seed, position as u64, &file[position..entry_end - CRC_LEN]) {
+            if crc != ChecksumKind::Entry.sum(seed, position as u64, &file[position..entry_end - CRC_LEN]) {
                 return None;
             }
         }
         Some(record)
     }
 
-    /// The record at `offset` of `file`, for bytes whose checksums were checked before.
-    pub(super) fn decode_trusted(file: &'a [u8], offset: usize) -> Option<Self> {
-        Self::within(file, RecordHeader::decode_trusted(file, offset)?, offset)
+    /// The record at `offset` of `file`.
+    pub(super) fn decode_unchecked(file: &'a [u8], offset: usize) -> Option<Self> {
+        let header = RecordHeader::decode_unchecked(file.get(offset..)?)?;
+        Self::with_header(header, file, offset)
     }
 
-    fn within(file: &'a [u8], header: RecordHeader, offset: usize) -> Option<Self> {
+    /// The record with `header` at `offset` of `file`, if it is whole.
+    fn with_header(header: RecordHeader, file: &'a [u8], offset: usize) -> Option<Self> {
         let entries_offset = offset + RECORD_HEADER_LEN;
         let end = offset.checked_add(usize::try_from(record_len(u64::from(header.payload_len))).ok()?)?;
         let payload = file
@@ -522,31 +531,31 @@ impl<'a> Record<'a> {
         })
     }
 
-    /// The history after this record if that before it is `history`.
+    /// The history after this record; `history` is the value before it.
     pub(super) fn history_after(&self, history: u64) -> u64 {
         let mut history = mix(history, self.crc.into());
         let mut reader = Reader::new(self.payload);
-        while let Some((operation, crc)) = KeyChange::decode(&mut reader) {
-            history = operation.history_after(history, crc);
+        while let Some((change, crc)) = KeyChange::take_unchecked(&mut reader) {
+            history = change.history_after(history, crc);
         }
         history
     }
 
-    /// The operations, in order.
-    pub(super) fn operations(&self) -> impl Iterator<Item = KeyChange<'a>> + use<'a> {
-        KeyChange::decode_all(Reader::new(self.payload))
+    /// The changes of its entries, in order.
+    pub(super) fn changes(&self) -> impl Iterator<Item = KeyChange<'a>> + use<'a> {
+        KeyChange::decode_all_unchecked(Reader::new(self.payload))
     }
 }
 
-/// Returns true if a valid record header at `offset` of `file`, or at a later multiple of 8, promises that the record with
-/// `sequence` was synced.
+/// Returns true if a valid record header at `offset` of `file`, or at a later multiple of 8, promises that the record
+/// with `sequence` was synced.
 pub(super) fn is_promised(file: &[u8], seed: u32, offset: usize, sequence: u64) -> bool {
     (offset..file.len()).step_by(ALIGNMENT).any(|offset| {
-        // The checksum comes last: almost every position already fails here.
+        // The checksum comes last, because almost every offset fails the cheap check of the promise.
         let promise = file
             .get(offset + SYNCED_OFFSET..)
             .and_then(|bytes| Reader::new(bytes).u64());
         promise.is_some_and(|promise| promise >= sequence)
-            && RecordHeader::decode(file, seed, offset).is_some()
+            && RecordHeader::decode_checked(&file[offset..], seed, offset as u64).is_some()
     })
 }

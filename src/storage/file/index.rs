@@ -1,11 +1,12 @@
-//! The index: from each key to the location of its entry. Memory only, rebuilt by open.
+//! The index: from each key to the location of its entry. In memory only: a crash leaves nothing of it, and open builds
+//! it again.
 //!
-//! The index points at the last value of each key, and at the removal of a key that has no value while an older value of it is in
-//! the files: without the removal an open would find that value. All other entries are garbage.
+//! The index points at the last value of each key. For a removed key it points at the removal while an older value of
+//! the key is in the files: without the removal, open would find that value. All other entries are garbage.
 //!
-//! Invariants: `live_bytes` is the sum of the lengths of the values' entries, each file's count is the sum over its own entries
-//! that are pointed at, and `key_bytes` is the memory of the keys. `outdated_len` of a key is the number of its older values in
-//! the files of the log.
+//! Invariants: `live_bytes` is the sum of the lengths of the values' entries. `needed_bytes` of a file is the sum of
+//! the lengths of its entries that the index points at. `key_bytes` is the memory of the keys. `outdated_len` of a key
+//! is the number of its older values in the files of the log.
 
 pub(super) use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -15,13 +16,13 @@ use super::data_file::DataFile;
 use super::format::KeyChange;
 use crate::Error;
 
-/// Where an entry is.
+/// The location of an entry.
 #[derive(Debug, Clone)]
 pub(super) struct Location {
     pub(super) file: Arc<DataFile>,
     pub(super) offset: u64,
     pub(super) len: u32,
-    /// The number of older values of the key in the files. From `u32::MAX` on it stays there.
+    /// The number of older values of the key in the files. At `u32::MAX` it does not change any more.
     pub(super) outdated_len: u32,
 }
 
@@ -39,8 +40,8 @@ impl Location {
         self.file.number == number && self.offset == offset
     }
 
-    fn forget_outdated(&mut self) {
-        debug_assert!(self.outdated_len > 0, "an older value that is not counted");
+    fn subtract_outdated(&mut self) {
+        debug_assert!(self.outdated_len > 0, "an older value was not counted");
         if self.outdated_len < u32::MAX {
             self.outdated_len = self.outdated_len.saturating_sub(1);
         }
@@ -51,17 +52,17 @@ impl Location {
     }
 }
 
-/// Entries of a full node of a `BTreeMap`.
+/// The number of entries of a full node of a `BTreeMap`.
 const FULL_NODE_ENTRIES_LEN: u64 = 11;
-/// Entries of a node after inserts at random; after ascending inserts there are 6.
+/// The number of entries of a node after inserts at random; after ascending inserts it is 6.
 const NODE_ENTRIES_LEN: u64 = 7;
-/// A node and its share of the node above, which has a pointer to each of its nodes.
+/// The bytes of a node and its share of the parent node, which has a pointer to each of its nodes.
 const NODE_BYTES: u64 =
     FULL_NODE_ENTRIES_LEN * size_of::<(Box<[u8]>, Location)>() as u64 * (NODE_ENTRIES_LEN + 1)
         / NODE_ENTRIES_LEN
         + 32;
 
-/// The memory of a key: allocators use multiples of 16 bytes, and 8 bytes of each for themselves.
+/// The memory of a key: an allocation is a multiple of 16 bytes, and the allocator uses 8 bytes of it.
 pub(super) fn allocated_bytes(key: &[u8]) -> u64 {
     (key.len() as u64 + 8).next_multiple_of(16).max(32)
 }
@@ -69,30 +70,30 @@ pub(super) fn allocated_bytes(key: &[u8]) -> u64 {
 /// The entries that the files need, by key.
 #[derive(Debug, Default)]
 pub(super) struct KeyIndex {
-    /// Of the keys that have a value.
+    /// The values of the keys that have one.
     pub(super) values: BTreeMap<Box<[u8]>, Location>,
-    /// Of keys without a value that have older ones in the files.
+    /// The removals of the keys without a value that have older values in the files.
     pub(super) removals: BTreeMap<Box<[u8]>, Location>,
     pub(super) live_bytes: u64,
     pub(super) key_bytes: u64,
 }
 
 impl KeyIndex {
-    /// Applies operations that lie as entries in `file`, one after another from `offset` on. Returns the length of the entries
-    /// that are or become garbage by them: outdated values, and removals, though some are needed for a time.
+    /// Applies the changes of adjacent entries in `file`, the first at `offset`. Returns the length of the entries that
+    /// become garbage: outdated values, and all removals, although some of them are needed for some time.
     pub(super) fn apply<'a>(
         &mut self,
-        operations: impl Iterator<Item = KeyChange<'a>>,
+        changes: impl Iterator<Item = KeyChange<'a>>,
         file: &Arc<DataFile>,
         mut offset: u64,
     ) -> u64 {
         let mut garbage_bytes = 0;
-        for operation in operations {
-            let location = Location::new(file, offset, operation.entry_len() as u32);
+        for change in changes {
+            let location = Location::new(file, offset, change.entry_len() as u32);
             offset += u64::from(location.len);
-            garbage_bytes += match operation.value {
-                Some(_) => self.apply_value(operation.key, location),
-                None => self.apply_removal(operation.key, location),
+            garbage_bytes += match change.value {
+                Some(_) => self.apply_value(change.key, location),
+                None => self.apply_removal(change.key, location),
             };
         }
         garbage_bytes
@@ -122,7 +123,7 @@ impl KeyIndex {
 
     fn apply_removal(&mut self, key: &[u8], mut location: Location) -> u64 {
         let removal_bytes = u64::from(location.len);
-        // A removal of a key without a value is garbage: the first one is enough.
+        // The removal of a key without a value is garbage: an earlier removal is enough.
         let Some((key, old)) = self.values.remove_entry(key) else {
             return removal_bytes;
         };
@@ -134,8 +135,8 @@ impl KeyIndex {
         u64::from(old.len) + removal_bytes
     }
 
-    /// Points the key at a copy of its entry, if it still points at the original at `offset` of file `number`. Otherwise the copy
-    /// is garbage as the original was.
+    /// Points the key at a copy of its entry, if it still points at the original at `offset` of file `number`.
+    /// Otherwise the copy is garbage, like the original.
     pub(super) fn apply_copy(&mut self, key: &[u8], number: u64, offset: u64, copy: Location) {
         let found = [&mut self.values, &mut self.removals]
             .into_iter()
@@ -150,26 +151,27 @@ impl KeyIndex {
         }
     }
 
-    /// Returns true if a compaction needs this entry, at `offset` of file `number`: the index points at it. Otherwise the compaction
-    /// leaves it out, and an older value counts no more. The last one of a key makes its removal garbage.
-    pub(super) fn sort_out(&mut self, change: &KeyChange<'_>, number: u64, offset: u64) -> bool {
+    /// Returns true if a compaction must copy this entry at `offset` of file `number`, because the index points at it.
+    /// Otherwise the compaction discards the entry. Then this function subtracts an older value from the count of its
+    /// key; without older values the removal of the key becomes garbage.
+    pub(super) fn select_for_compaction(&mut self, change: &KeyChange<'_>, number: u64, offset: u64) -> bool {
         let is_value = change.value.is_some();
         if let Some(location) = self.values.get_mut(change.key) {
             let is_needed = location.is_at(number, offset);
             if is_value && !is_needed {
-                location.forget_outdated();
+                location.subtract_outdated();
             }
             return is_needed;
         }
         let Some(location) = self.removals.get_mut(change.key) else {
-            debug_assert!(!is_value, "an older value that the index does not count");
+            debug_assert!(!is_value, "the index did not count an older value");
             return false;
         };
         if location.is_at(number, offset) {
             return true;
         }
         if is_value {
-            location.forget_outdated();
+            location.subtract_outdated();
             if location.outdated_len == 0 {
                 location.file.subtract_needed(location.len);
                 self.removals.remove(change.key);
@@ -184,7 +186,7 @@ impl KeyIndex {
         self.values.get(key)
     }
 
-    /// The keys that begin with `prefix`, in order, and where their values are.
+    /// The keys that begin with `prefix`, in order, and the locations of their values.
     pub(super) fn scan(&self, prefix: &[u8]) -> Vec<(Vec<u8>, Location)> {
         self.values
             .range::<[u8], _>((Bound::Included(prefix), Bound::Unbounded))
@@ -198,7 +200,7 @@ impl KeyIndex {
         self.live_bytes
     }
 
-    /// The memory that the index takes, estimated.
+    /// The estimated memory of the index.
     pub(super) fn index_bytes(&self) -> u64 {
         let nodes_len = |entries_len: usize| (entries_len as u64).div_ceil(NODE_ENTRIES_LEN);
         self.key_bytes + (nodes_len(self.values.len()) + nodes_len(self.removals.len())) * NODE_BYTES

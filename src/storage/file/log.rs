@@ -1,17 +1,21 @@
-//! The log: the store's files in order, and where the next record goes.
+//! The log: the store's files in order, and the position of the next record.
 //!
-//! Invariants: the files cover the places 1, 2, 3 ... without a gap; only the last file, the tail, takes records; every other
-//! file is durable to its end, since the tail is synced before the next one is made; `digest_sum` is the sum of the digests of
-//! the compacted files. After a method failed the caller must not change the log any more: what is on disk is then unknown.
+//! Invariants:
+//! - The files cover the places 1, 2, 3 ... without a gap.
+//! - Only the last file, the tail, takes records.
+//! - Every other file is durable to its end, because the tail is synced before the next file is created.
+//! - `digest_sum` is the sum of the digests of the compacted files.
 //!
-//! This is the state behind the writer's lock. No method of [`StoreLog`] syncs. A caller holds the lock for one write, except in
-//! the repair and in `sync_rest`.
+//! After a method failed, the caller must not change the log any more: the content on disk is then unknown.
+//!
+//! This is the state behind the writer's lock. No method of [`StoreLog`] syncs. A caller holds the lock for one write,
+//! except in the repair and in `sync_rest`.
 //!
 //! | a crash in | leaves |
 //! |---|---|
-//! | `append` | the record wholly, or a torn tail that open cuts |
-//! | `append_promise`, whose caller synced all records before | the promise record wholly, or a torn tail |
-//! | `record_digest_sum` | the record wholly, or a torn tail |
+//! | `append` | the whole record, or a torn tail that open truncates |
+//! | `append_promise`, whose caller synced all earlier records | the whole promise record, or a torn tail |
+//! | `record_digest_sum` | the whole record, or a torn tail |
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -30,8 +34,9 @@ pub(super) struct LogFile {
     pub(super) file: Arc<DataFile>,
     pub(super) first_place: u64,
     pub(super) last_place: u64,
+    /// The position before the first record of its places.
     pub(super) before: LogPoint,
-    /// The boundary behind the places: in the tail, where the next record goes.
+    /// The position after the last record of its places; in the tail, the position of the next record.
     pub(super) after: LogPoint,
     /// The length of the file.
     pub(super) end: u64,
@@ -41,7 +46,7 @@ pub(super) struct LogFile {
 }
 
 impl LogFile {
-    /// The file with this header. A file of records has none yet.
+    /// The file with this header, before it has a record.
     pub(super) fn new(file: Arc<DataFile>, header: &FileHeader) -> Self {
         let part = header.compaction.unwrap_or(CompactedPart {
             last_place: header.first_place,
@@ -65,7 +70,7 @@ impl LogFile {
     }
 }
 
-/// A state of the tail.
+/// The tail at one point in time.
 #[derive(Debug, Clone)]
 pub(super) struct TailState {
     pub(super) handle: Arc<dyn File>,
@@ -76,7 +81,7 @@ pub(super) struct TailState {
 }
 
 impl TailState {
-    /// Makes the records durable that the tail had in this state.
+    /// Syncs the tail: makes the records up to `last_sequence` durable.
     pub(super) fn sync(&self) -> Result<(), Error> {
         self.handle
             .sync()
@@ -87,14 +92,14 @@ impl TailState {
 /// The files of the log, and the state of the compaction and the promises.
 #[derive(Debug)]
 pub(super) struct StoreLog {
-    setting: Arc<StoreSettings>,
-    /// The files before the tail, in order. Shared with the choice of a compaction, which reads it without a lock.
+    settings: Arc<StoreSettings>,
+    /// The files before the tail, in order. The choice of a compaction shares the list and reads it without a lock.
     sealed: Arc<Vec<LogFile>>,
     tail: LogFile,
     handle: Arc<dyn File>,
-    /// True while the next tail is made.
+    /// True while the next tail is created.
     is_sealed: bool,
-    /// Files that another one replaced, and that are not removed yet.
+    /// Files that another file replaced, and that are not removed yet.
     replaced: VecDeque<LogFile>,
     next_number: u64,
     total_bytes: u64,
@@ -102,30 +107,30 @@ pub(super) struct StoreLog {
     replaced_bytes: u64,
     /// The length of the file that a compaction writes.
     temporary_bytes: u64,
-    /// Every record up to this one is durable.
+    /// Every record up to this number is durable.
     synced_sequence: u64,
-    /// Every record up to this one is promised by a durable record or file header, or is a promise record.
+    /// For every record up to this number: a durable record or file header promises it, or it is a promise record.
     promised_sequence: u64,
     /// The sum of the digests of the compacted files.
     digest_sum: u64,
-    /// The sum in the last record, or in the tail's header if it has no record.
+    /// The digest sum in the last record, or in the tail's header if the tail has no record.
     recorded_digest_sum: u64,
-    /// The compaction that the writes since the last one have to do, in bytes that it reads.
+    /// The shares of the compaction that writes left to later writes, in bytes to read.
     share_bytes: u64,
 }
 
 impl StoreLog {
-    /// Continues a log of existing files, of which the tail has the highest number. All files are durable. The tail ends with a
-    /// promise record, or has no record and its header promises the files before; it has the present digest sum.
+    /// Continues a log of existing, durable files. The tail has the highest number. It ends with a promise record, or
+    /// it has no record and its header promises the files before it. It has the present digest sum.
     pub(super) fn resume(
-        setting: Arc<StoreSettings>,
+        settings: Arc<StoreSettings>,
         sealed: Vec<LogFile>,
         (tail, handle): (LogFile, Arc<dyn File>),
     ) -> Self {
         let digest_sum = sum_of_digests(&sealed);
         let last_sequence = tail.after.sequence - 1;
         Self {
-            setting,
+            settings,
             total_bytes: sealed.iter().map(|file| file.end).sum::<u64>() + tail.end,
             digest_sum,
             sealed: Arc::new(sealed),
@@ -143,16 +148,16 @@ impl StoreLog {
         }
     }
 
-    /// Seals the tail, and returns the header of the file after it, which has a number of its own.
+    /// Seals the tail. Returns the header of the next file, with a new number.
     pub(super) fn seal(&mut self) -> FileHeader {
         self.is_sealed = true;
         FileHeader {
-            store_id: self.setting.store_id,
+            store_id: self.settings.store_id,
             number: self.take_number(),
             first_place: self.tail.last_place + 1,
             before: self.tail.after,
             digest_sum: self.digest_sum,
-            opening: self.setting.opening,
+            opening: self.settings.opening,
             compaction: None,
         }
     }
@@ -162,10 +167,11 @@ impl StoreLog {
         self.is_sealed || self.tail.end >= file_bytes_max
     }
 
-    /// Returns true if the tail is half full and a quarter of it is garbage: a compaction of the tail is worth it.
+    /// Returns true if the tail is half full and a quarter of it is garbage, so that a compaction of it reclaims
+    /// enough.
     pub(super) fn is_worth_sealing(&self, file_bytes_max: u64) -> bool {
-        let kept_bytes = FILE_HEADER_LEN as u64 + self.tail.file.needed_bytes();
-        let garbage_bytes = self.tail.end.saturating_sub(kept_bytes);
+        let compacted_bytes = FILE_HEADER_LEN as u64 + self.tail.file.needed_bytes();
+        let garbage_bytes = self.tail.end.saturating_sub(compacted_bytes);
         2 * self.tail.end >= file_bytes_max && 4 * garbage_bytes >= self.tail.end
     }
 
@@ -174,14 +180,11 @@ impl StoreLog {
         self.tail.end == FILE_HEADER_LEN as u64
     }
 
-    /// Appends one record. Gives the file it went to, the offset of its first entry and the length of the record.
+    /// Appends one record. Returns its file, the offset of its first entry and the length of the record.
     ///
-    /// It survives a process crash on return, and a power loss after the next sync.
-    pub(super) fn append(
-        &mut self,
-        operations: &[KeyChange<'_>],
-    ) -> Result<(Arc<DataFile>, u64, u64), Error> {
-        let payload_len: usize = operations.iter().map(KeyChange::entry_len).sum();
+    /// On return the record survives a process crash. After the next sync it survives a power loss.
+    pub(super) fn append(&mut self, changes: &[KeyChange<'_>]) -> Result<(Arc<DataFile>, u64, u64), Error> {
+        let payload_len: usize = changes.iter().map(KeyChange::entry_len).sum();
         let header = RecordHeader {
             payload_len: payload_len as u32,
             sequence: self.tail.after.sequence,
@@ -190,16 +193,16 @@ impl StoreLog {
         };
         let file = Arc::clone(&self.tail.file);
         let offset = self.tail.end;
-        let write = |piece: &[u8], at| {
-            write_all_at(&*self.handle, piece, at).map_err(|source| Error::io("write", file.path(), source))
+        let write = |bytes: &[u8], at| {
+            write_all_at(&*self.handle, bytes, at).map_err(|source| Error::io("write", file.path(), source))
         };
         let (end, history) = encode_record(
             header,
-            operations,
+            changes,
             file.seed(),
             offset,
             self.tail.after.history,
-            self.setting.limits.store_piece_bytes,
+            self.settings.limits.store_write_bytes,
             write,
         )?;
         self.tail.end = end;
@@ -220,10 +223,7 @@ impl StoreLog {
 
     /// Appends a promise record. Every record must be synced. The tail may exceed `segment_bytes_max` by it.
     pub(super) fn append_promise(&mut self) -> Result<(), Error> {
-        debug_assert!(
-            self.tail_state().is_synced,
-            "a promise of records that are not synced"
-        );
+        debug_assert!(self.tail_state().is_synced, "the promised records are not synced");
         self.append(&[])?;
         Ok(())
     }
@@ -246,7 +246,7 @@ impl StoreLog {
         }
     }
 
-    /// Notes that a sync of the tail returned which began after this record was written.
+    /// Notes that a sync of the tail has returned that began after this record was written.
     pub(super) fn set_synced(&mut self, sequence: u64) {
         self.synced_sequence = self.synced_sequence.max(sequence);
     }
@@ -256,35 +256,35 @@ impl StoreLog {
         self.promised_sequence = self.promised_sequence.max(sequence);
     }
 
-    /// Continues in the file with this header, which [`seal`](Self::seal) gave. The sealed tail must be synced.
+    /// Continues in the file with this header, the result of [`seal`](Self::seal). The sealed tail must be synced.
     pub(super) fn continue_in(&mut self, header: &FileHeader, handle: Arc<dyn File>) {
-        let file = DataFile::new(&self.setting, header);
+        let file = DataFile::new(&self.settings, header);
         let tail = LogFile::new(Arc::new(file), header);
         self.is_sealed = false;
-        // The file's header promises the one before.
+        // The header of the new file promises the records of the sealed one.
         self.promised_sequence = self.last_sequence();
         self.recorded_digest_sum = header.digest_sum;
         self.total_bytes += tail.end;
-        self.tail.file.release();
+        self.tail.file.unpin();
         let sealed = std::mem::replace(&mut self.tail, tail);
         Arc::make_mut(&mut self.sealed).push(sealed);
         self.handle = handle;
     }
 
-    /// A number for a new file.
+    /// Returns a number for a new file.
     pub(super) fn take_number(&mut self) -> u64 {
         self.next_number += 1;
         self.next_number - 1
     }
 
-    /// Notes that the file which a compaction writes is this long.
+    /// Notes the present length of the file that a compaction writes.
     pub(super) fn set_temporary_bytes(&mut self, bytes: u64) {
         self.total_bytes += bytes;
         self.total_bytes -= self.temporary_bytes;
         self.temporary_bytes = bytes;
     }
 
-    /// Puts `compacted`, which was the temporary file, in the place of the files that it covers.
+    /// Replaces the files whose places `compacted` covers by it. It was the temporary file.
     pub(super) fn replace(&mut self, compacted: LogFile) {
         let first = self
             .sealed
@@ -302,14 +302,15 @@ impl StoreLog {
         self.replaced.extend(replaced);
     }
 
-    /// Adds a file that another one replaced.
+    /// Adds a file that another file replaced.
     pub(super) fn add_replaced(&mut self, file: LogFile) {
         self.total_bytes += file.end;
         self.replaced_bytes += file.end;
         self.replaced.push_back(file);
     }
 
-    /// Takes the next replaced file and counts it as removed, if only the log has it; else puts it behind the others.
+    /// Takes the next replaced file and counts it as removed, if only the log refers to it. Otherwise moves it to the
+    /// end of the list.
     pub(super) fn take_removable(&mut self) -> Option<LogFile> {
         let file = self.replaced.pop_front()?;
         if Arc::strong_count(&file.file) > 1 {
@@ -330,14 +331,14 @@ impl StoreLog {
         self.share_bytes = self.share_bytes.saturating_add(bytes);
     }
 
-    /// Takes the compaction that is left to do, at most `bytes_max`.
+    /// Takes the shares that are left to do, at most `bytes_max`.
     pub(super) fn take_share(&mut self, bytes_max: u64) -> u64 {
         let share_bytes = self.share_bytes.min(bytes_max);
         self.share_bytes -= share_bytes;
         share_bytes
     }
 
-    /// The files before the tail, in order, at present.
+    /// The present files before the tail, in order.
     pub(super) fn sealed(&self) -> Arc<Vec<LogFile>> {
         Arc::clone(&self.sealed)
     }
@@ -355,7 +356,7 @@ impl StoreLog {
         self.total_bytes
     }
 
-    /// The length of all files but the replaced ones.
+    /// The length of all files except the replaced ones.
     pub(super) fn needed_bytes(&self) -> u64 {
         self.total_bytes - self.replaced_bytes
     }

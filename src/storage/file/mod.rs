@@ -1,9 +1,9 @@
 //! The embedded store: a log-structured file store.
 //!
-//! A directory of files holds one sequence of records, each an atomic batch; memory holds an ordered index
-//! from key to the entry that has its value. A write appends one record at the end of the last file; a read
-//! takes the value from its file. Compaction replaces adjacent older files by one, step by step, so that the files stay
-//! within twice the live data and one segment, and each write does a limited share of it.
+//! The files of a directory hold one sequence of records. Each record is an atomic batch. Memory holds an ordered index
+//! from each key to the entry with its value. A write appends one record to the last file. A read takes the value from
+//! its file. Compaction replaces adjacent older files by one file, in steps, so that the files stay within twice the
+//! live data and one segment. Each write does a limited share of the steps.
 //!
 //! | file | role |
 //! |---|---|
@@ -14,15 +14,18 @@
 //! | `log` | the files in order: the state behind the writer's lock |
 //! | `writer` | append, sync, rotate, and the locks |
 //! | `index` | key to entry |
-//! | `choice` | the files of the next compaction |
-//! | `entry_reader` | reading them piece by piece |
-//! | `run` | the steps of a compaction |
+//! | `choice` | the choice of the files of the next compaction |
+//! | `entry_reader` | reads these files in chunks |
+//! | `running_compaction` | the steps of a compaction |
 //! | `compaction` | the bound on the files' size |
 //! | `recovery` | open |
+//! | `store` | the state of an open store |
+//! | `options` | options and settings |
+//! | `report` | the report of an open, and the sizes |
 //!
-//! Invariant: the index equals a replay of the files in order. It changes only after the write returned, so a reader sees a
-//! whole batch or nothing, and never a failed write. The docs of `log`, `run` and `recovery` list the content that a crash at
-//! each step leaves.
+//! Invariant: the index equals a replay of the files in order. It changes only after the write has returned, so a
+//! reader gets a whole batch or nothing of it, and never a failed write. The docs of `log`, `running_compaction` and
+//! `recovery` list the content that a crash at each step leaves.
 
 mod choice;
 mod compaction;
@@ -36,7 +39,7 @@ mod open_files;
 mod options;
 mod recovery;
 mod report;
-mod run;
+mod running_compaction;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -61,17 +64,17 @@ pub use self::report::{FileStoreRecovery, FileStoreStats};
 pub use self::store::FileStore;
 
 impl FileStore {
-    /// Opens the store in the directory `dir`, which is made if need be; its parent must exist.
+    /// Opens the store in the directory `dir`. Makes the directory if it is missing; its parent must exist.
     ///
-    /// All that was written before the last process crash or flushed before the last power loss is there.
-    /// Files in the directory that are not the store's are ignored.
+    /// The store has every write that returned before the last process crash, and every write that was flushed before
+    /// the last power loss. Other files in the directory are ignored.
     ///
     /// # Errors
     /// - [`Error::Corrupt`], [`Error::BadMagic`], [`Error::UnsupportedVersion`], [`Error::SegmentMissing`],
-    ///   [`Error::ForeignDatabase`], [`Error::ForeignHistory`] if the files are not those of one whole store: nothing was
+    ///   [`Error::ForeignDatabase`], [`Error::ForeignHistory`] if the files do not form one whole store: nothing was
     ///   changed.
     /// - [`Error::InvalidInput`] for an option out of range: nothing was changed.
-    /// - [`Error::Io`] if a file operation fails: no acknowledged write is lost, open again.
+    /// - [`Error::Io`] if a file operation fails: no acknowledged write is lost, and the store can be opened again.
     pub fn open(
         files: Arc<dyn FileAccess>,
         dir: impl AsRef<Path>,
@@ -100,16 +103,16 @@ impl FileStore {
         }
     }
 
-    /// Returns true if the directory `dir` holds a store, sound or not. Changes nothing.
+    /// Returns true if the directory `dir` holds a store, valid or not. Changes nothing.
     ///
     /// # Errors
-    /// [`Error::Io`] if the directory cannot be listed, and is not missing either.
+    /// [`Error::Io`] if the directory exists and cannot be listed.
     pub(crate) fn exists(files: &dyn FileAccess, dir: &Path) -> Result<bool, Error> {
         recovery::has_files(files, dir)
     }
 
-    /// Like [`open`](Self::open), but reads only. The first write, flush or close runs the repair. For a caller that
-    /// validates other files first.
+    /// Like [`open`](Self::open), but only reads. The first write, flush or close runs the repair. So the caller can
+    /// validate other files before the repair.
     pub(crate) fn open_unchanged(
         files: Arc<dyn FileAccess>,
         dir: impl AsRef<Path>,
@@ -126,7 +129,7 @@ impl FileStore {
         }
         let recovered = recovery::recover(files, dir.as_ref(), options, limits)?;
         Ok(Self {
-            setting: recovered.setting,
+            settings: recovered.settings,
             files: None,
             index: RwLock::new(Intact::new("a change of the storage index", recovered.index)),
             poison: Poison::default(),
@@ -135,30 +138,30 @@ impl FileStore {
             files_len: AtomicU64::new(recovered.files_len as u64),
             compaction: Mutex::new(None),
             syncing: Mutex::new(()),
-            writer: Mutex::new(LogState::Found(recovered.pending)),
+            writer: Mutex::new(LogState::Unrepaired(recovered.pending)),
             is_repaired: AtomicBool::new(false),
         })
     }
 
-    /// The id of the store; a new store gets it with the first write.
+    /// The id of the store. The first write stores the id of a new store.
     ///
-    /// Call it before the first write: afterwards `expected` is not checked.
+    /// The caller must call it before the first write: after it `expected` is not checked.
     ///
     /// # Errors
     /// [`Error::ForeignDatabase`] if the store exists and has another id than `expected`.
     pub(crate) fn id(&self, expected: Option<u128>) -> Result<u128, Error> {
-        if let (Some(expected), LogState::Found(pending)) = (expected, &*lock::lock(&self.writer)) {
+        if let (Some(expected), LogState::Unrepaired(pending)) = (expected, &*lock::lock(&self.writer)) {
             pending.check_store_id(expected)?;
         }
-        Ok(self.setting.store_id)
+        Ok(self.settings.store_id)
     }
 
-    /// The report of open: files found, records replayed, bytes cut.
+    /// The report of the open: files found, records replayed, bytes truncated.
     pub fn recovery(&self) -> &FileStoreRecovery {
         &self.recovery
     }
 
-    /// The sizes now. Never waits for a disk.
+    /// The present sizes. Never waits for a disk.
     ///
     /// # Errors
     /// [`Error::Panicked`] if a thread panicked while it changed the index.
@@ -174,14 +177,14 @@ impl FileStore {
         })
     }
 
-    /// Checks that the directory was not removed or replaced: a sync of a removed file succeeds.
+    /// Checks that the directory was not removed or replaced: a sync of a removed file would succeed.
     ///
     /// # Errors
     /// `DirectoryLost`.
     fn check_directory(&self) -> Result<(), Error> {
         let checked = self.files.as_ref().map_or(Ok(()), |files| files.check());
         checked.map_err(|source| Error::DirectoryLost {
-            path: self.setting.dir.clone(),
+            path: self.settings.dir.clone(),
             source,
         })
     }
@@ -189,8 +192,8 @@ impl FileStore {
 
 impl StorageEngine for FileStore {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        // The lock is given back before the read; the location keeps its file readable whatever compaction
-        // does.
+        // The lock is released before the read. The location refers to its file, so no compaction removes the file
+        // meanwhile.
         let location = lock::read(&self.index).get()?.get(key).cloned();
         location.map(|location| location.read_value(key)).transpose()
     }
@@ -214,8 +217,8 @@ impl StorageEngine for FileStore {
     }
 
     fn write_batch(&self, batch: WriteBatch) -> Result<(), Error> {
-        let operations: Vec<_> = batch.operations().iter().map(KeyChange::from).collect();
-        self.commit(&operations)
+        let changes: Vec<_> = batch.operations().iter().map(KeyChange::from).collect();
+        self.commit(&changes)
     }
 
     fn flush(&self) -> Result<(), Error> {
@@ -227,8 +230,9 @@ impl StorageEngine for FileStore {
         })
     }
 
-    /// Compacts until the files are within their limit and no compaction is in progress, removes replaced files, and appends a
-    /// promise record unless every record is promised. Later writes are legal; the next close promises them.
+    /// Compacts until the files are within their limit and no compaction is in progress, and removes replaced files.
+    /// Then appends a promise record, unless every record is promised. Later writes are legal; the next close promises
+    /// them.
     fn close(&self) -> Result<(), Error> {
         self.repair()?;
         self.sync_alone("close", || self.check_directory())?;

@@ -1,7 +1,8 @@
-//! The open files of a store: a bounded number of handles for reading, whatever the number of files.
+//! The open files of a store: the number of handles is bounded, for any number of files.
 //!
-//! The file that takes records and the one that a compaction writes keep their handles. Any other file is opened when it is
-//! read, and of these the ones that were used last stay open. Memory only: a crash leaves nothing of it.
+//! The handles of the file that takes records and of the file that a compaction writes are pinned: they stay open. Any
+//! other file is opened when it is read, and the last used of these files stay open. In memory only: a crash leaves
+//! nothing of it.
 
 use std::io;
 use std::path::Path;
@@ -13,7 +14,7 @@ use crate::lock::lock_brief;
 #[derive(Debug)]
 pub(super) struct OpenFiles {
     access: Arc<dyn FileAccess>,
-    /// How many handles stay open beside the kept ones.
+    /// The most handles that stay open in addition to the pinned handles.
     len_max: usize,
     opened: Mutex<OpenHandles>,
 }
@@ -28,7 +29,7 @@ struct OpenHandles {
 struct OpenFile {
     number: u64,
     handle: Arc<dyn File>,
-    is_kept: bool,
+    is_pinned: bool,
     /// The number of the last use.
     used: u64,
 }
@@ -42,18 +43,18 @@ impl OpenFiles {
         }
     }
 
-    /// Keeps `handle` open for file `number`, in the place of an earlier one.
-    pub(super) fn keep(&self, number: u64, handle: Arc<dyn File>) {
+    /// Holds `handle` open for file `number`. It replaces an earlier handle of the file.
+    pub(super) fn pin(&self, number: u64, handle: Arc<dyn File>) {
         let mut opened = lock_brief(&self.opened);
         opened.files.retain(|file| file.number != number);
         opened.push(number, handle, true);
     }
 
-    /// Ends [`keep`](Self::keep): the handle of file `number` is one of those for reading now.
-    pub(super) fn release(&self, number: u64) {
+    /// Ends [`pin`](Self::pin): the handle of file `number` may be closed like a handle that [`get`](Self::get) opened.
+    pub(super) fn unpin(&self, number: u64) {
         let mut opened = lock_brief(&self.opened);
         if let Some(file) = opened.files.iter_mut().find(|file| file.number == number) {
-            file.is_kept = false;
+            file.is_pinned = false;
         }
         opened.close_beyond(self.len_max);
     }
@@ -68,14 +69,14 @@ impl OpenFiles {
     /// The handle of file `number` at `path`.
     ///
     /// # Errors
-    /// That of [`FileAccess::open`].
+    /// The error of [`FileAccess::open`].
     pub(super) fn get(&self, number: u64, path: &Path) -> io::Result<Arc<dyn File>> {
         if let Some(handle) = lock_brief(&self.opened).find(number) {
             return Ok(handle);
         }
         let handle = self.access.open(path, OpenMode::Read)?;
         let mut opened = lock_brief(&self.opened);
-        // Another thread may have opened it meanwhile.
+        // Another thread may have opened the file meanwhile.
         if let Some(handle) = opened.find(number) {
             return Ok(handle);
         }
@@ -86,7 +87,7 @@ impl OpenFiles {
 }
 
 impl OpenHandles {
-    /// The handle of file `number`, which is used now.
+    /// The handle of file `number`. Counts as a use.
     fn find(&mut self, number: u64) -> Option<Arc<dyn File>> {
         self.uses_len += 1;
         let file = self.files.iter_mut().find(|file| file.number == number)?;
@@ -94,18 +95,18 @@ impl OpenHandles {
         Some(Arc::clone(&file.handle))
     }
 
-    fn push(&mut self, number: u64, handle: Arc<dyn File>, is_kept: bool) {
+    fn push(&mut self, number: u64, handle: Arc<dyn File>, is_pinned: bool) {
         self.files.push(OpenFile {
             number,
             handle,
-            is_kept,
+            is_pinned,
             used: self.uses_len,
         });
     }
 
-    /// Closes the handles that were not used for longest, until `len_max` are left beside the kept ones.
+    /// Closes the handles with the oldest last use, until `len_max` handles are left in addition to the pinned handles.
     fn close_beyond(&mut self, len_max: usize) {
-        let is_closable = |file: &OpenFile| !file.is_kept;
+        let is_closable = |file: &OpenFile| !file.is_pinned;
         while self.files.iter().filter(|file| is_closable(file)).count() > len_max {
             let closable = self
                 .files

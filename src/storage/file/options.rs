@@ -1,4 +1,4 @@
-//! The options of an open, and the settings of an open store that follow from them.
+//! The options of an open, and the settings of an open store.
 //!
 //! In memory only: the files hold the store's id and the value of the opening.
 
@@ -9,15 +9,18 @@ use super::open_files::OpenFiles;
 use crate::fs::FileAccess;
 use crate::limits::Limits;
 
-/// How a [`FileStore`] is opened.
+/// The options of [`FileStore::open`](super::FileStore::open).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileStoreOptions {
-    /// A file that has reached this length, in bytes, takes no more records; the last record may exceed it. While the live data
-    /// is less than twice this, files end earlier: at half the live data, but not below a quarter of this or 4864 bytes. Default
-    /// 4 MiB, from [`SEGMENT_BYTES_MIN`](crate::limits::SEGMENT_BYTES_MIN) to [`SEGMENT_BYTES_MAX`](crate::limits::SEGMENT_BYTES_MAX). It may differ from open to open.
+    /// A file of this length, in bytes, takes no more records; the last record may exceed it. Default 4 MiB, from
+    /// [`SEGMENT_BYTES_MIN`](crate::limits::SEGMENT_BYTES_MIN) to
+    /// [`SEGMENT_BYTES_MAX`](crate::limits::SEGMENT_BYTES_MAX). Each open may use another length.
+    ///
+    /// If the live data is less than twice this length, files are shorter: they end at half the live data, but not
+    /// below a quarter of this length and not below 4864 bytes.
     pub segment_bytes_max: u64,
-    /// The id of a new store; random by default. A fixed id makes the files of a test the same in each run. An existing store
-    /// keeps its own.
+    /// The id of a new store; random by default. With a fixed id the files of a test are the same in each run. The id
+    /// of an existing store does not change.
     pub store_id: Option<u128>,
 }
 
@@ -30,7 +33,7 @@ impl Default for FileStoreOptions {
     }
 }
 
-/// The place of an open store, its identity, and the limits of its files.
+/// The directory of an open store, its identity, and the limits of its files.
 #[derive(Debug)]
 pub(super) struct StoreSettings {
     pub(super) access: Arc<dyn FileAccess>,

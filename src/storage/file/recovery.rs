@@ -1,35 +1,38 @@
-//! Recovery: reads and validates the files in the directory, and repairs what a crash left.
+//! Recovery: reads and validates the files in the directory, and repairs the store after a crash.
 //!
-//! Reading validates everything and changes nothing. It begins with the headers of all files: they give each file its place in
-//! the log. A file whose places another file with a higher number covers is a replaced one. All other files are needed, from
-//! place 1 on without a gap. All files before the last were synced before the last was made, or before they got their name, so
-//! any defect in them is corruption. In the last file a bad record is corruption if a valid record header after it, or the header
-//! of a compacted file, promises it as synced; otherwise the tail from there is torn.
+//! The first part validates all files and changes nothing. It begins with the headers, which give the places of each
+//! file in the log. If another file with a higher number covers the places of a file, that file is a replaced one. All
+//! other files are needed, from place 1 on without a gap. Every file before the last one was synced before the last one
+//! was created, or before it got its final name. So any damage in it is corruption. In the last file a bad record is
+//! corruption if a promise covers it: a valid record header after it, or the header of a compacted file. Otherwise the
+//! tail from this record on is torn.
 //!
-//! The last record gives the sum of the digests of the compacted files, so that an older file in the place of a compacted one, or
-//! a compacted file of a copy of the store, is refused. At most one compaction came after that record, because a compaction
-//! appends a record before it renames its file if the last record has an older sum. Its file has the sum of the digests that it
-//! replaced, and the history at a record of the last file.
+//! The last record has the sum of the digests of the compacted files. So an older file with the places of a compacted
+//! file, or a compacted file of a copy of the store, is refused. At most one compaction came after that record: if the
+//! last record has an older sum, a compaction appends a record before it renames its file. The file of that compaction
+//! has the sum of the digests that it replaced, and the history at a record of the last file.
 //!
-//! The repair runs with the first write, flush or close, so that the caller can validate other files first. A crash may stop
-//! any step; the next open runs all of them again:
+//! The second part is the repair. It runs with the first write, flush or close, so that the caller can validate other
+//! files first. A crash may end any step; the next open runs all of them again:
 //!
 //! | step | a crash leaves |
 //! |---|---|
-//! | 0. sync the directory, if a compaction came after the last record: the next record relies on it | the files as they were read |
-//! | 1. write the last file again, without torn tail and with a promise record, under a new number and a temporary name; sync; rename; sync the directory | the file as it was read, perhaps with a temporary file; or the new one beside it, at the same place |
+//! | 0. sync the directory, if a compaction came after the last record: the next record relies on it | the unchanged files |
+//! | 1. copy the last file, without torn tail and with a promise record, under a new number and a temporary name; sync; rename; sync the directory | the original, perhaps with a temporary file; or the original and the copy, which have the same place |
 //! | 2. remove temporary and replaced files | some of them |
-//! | 3. remove the file that was written again | it or not |
-//! | 4. compact if over the bound; append a promise record | as `run` and `log` say |
+//! | 3. remove the original of the copy | the original, or no such file |
+//! | 4. compact if the files are over the limit; append a promise record | see the docs of `running_compaction` and `log` |
 //!
-//! Step 1 writes a copy because a sync of the read file proves nothing: after a failed sync a file system may still read back
-//! lost bytes and sync them without an error. The copy has checksums of its own, so that no bytes of the original that a power
-//! loss leaves behind the copy pass for records. The repair appends a promise record unless the file already ends with one, or
-//! has no record, and has the present sum of the digests: the copy has another history than the last compaction names.
+//! Step 1 writes a copy because a sync of the original proves nothing: after a failed sync a file system may still read
+//! back lost bytes and sync them without an error. The copy has different checksums. So bytes of the original that a
+//! power loss leaves after the end of the copy are not valid records. The repair appends a promise record unless the
+//! file has the present sum of the digests, and ends with a promise record or has no record. With another
+//! sum the record is necessary, because the copy has another history than the last compaction names.
 //!
-//! A directory without a data file gets its first one, after the removal of temporary files.
+//! If the directory has no data file, the repair removes temporary files and creates the first data file.
 //!
-//! Memory is bounded by twice the last file, or by it and the largest other one, beside the index and the headers. No file is kept open.
+//! In addition to the index and the headers, memory holds at most the last file twice, or the last file and the largest
+//! other file. No file stays open.
 
 use std::cmp::Reverse;
 use std::convert::Infallible;
@@ -43,22 +46,22 @@ use super::format::{
 };
 use super::index::{KeyIndex, Location};
 use super::log::{LogFile, StoreLog, sum_of_digests};
-use super::names::Name;
+use super::names::{Listing, StoreFileName};
 use super::open_files::OpenFiles;
 use super::options::{FileStoreOptions, StoreSettings};
 use super::report::FileStoreRecovery;
 use crate::Error;
 use crate::codec::mix::mix;
-use crate::fs::{DirName, FileAccess, list_if_present, make_dir};
+use crate::fs::{DirName, FileAccess, make_dir};
 use crate::ids::random_u128;
 use crate::limits::Limits;
 use crate::lock::{self, Intact};
 use crate::torn_tail::TornTail;
 
-/// A store that was read, and the repair that it needs.
+/// A store that was read, and its repair.
 #[derive(Debug)]
 pub(super) struct RecoveredStore {
-    pub(super) setting: Arc<StoreSettings>,
+    pub(super) settings: Arc<StoreSettings>,
     pub(super) index: KeyIndex,
     pub(super) report: FileStoreRecovery,
     pub(super) total_bytes: u64,
@@ -72,7 +75,7 @@ pub(super) struct PendingRepair {
     /// The numbers of the temporary files.
     temporary: Vec<u64>,
     /// `None` if the directory has no data file.
-    found: Option<ReadStore>,
+    found: Option<FoundStore>,
 }
 
 /// Returns true if the directory holds a data file; a missing directory holds none.
@@ -83,8 +86,8 @@ pub(super) fn has_files(access: &dyn FileAccess, dir: &Path) -> Result<bool, Err
 /// Reads and validates the store in `dir`. Changes nothing.
 ///
 /// # Errors
-/// - `Corrupt`, `BadMagic`, `UnsupportedVersion`, `SegmentMissing`, `ForeignDatabase` or `ForeignHistory` if the files are not
-///   those of one whole store.
+/// - `Corrupt`, `BadMagic`, `UnsupportedVersion`, `SegmentMissing`, `ForeignDatabase` or `ForeignHistory` if the files
+///   are not those of one whole store.
 /// - `Io` if the directory cannot be listed or a file cannot be read.
 pub(super) fn recover(
     access: Arc<dyn FileAccess>,
@@ -93,7 +96,7 @@ pub(super) fn recover(
     limits: Limits,
 ) -> Result<RecoveredStore, Error> {
     let listing = Listing::read(&*access, dir)?;
-    let mut setting = StoreSettings {
+    let mut settings = StoreSettings {
         open_files: Arc::new(OpenFiles::new(
             Arc::clone(&access),
             limits.store_open_files_len_max,
@@ -111,26 +114,26 @@ pub(super) fn recover(
     let found = if listing.data.is_empty() {
         None
     } else {
-        let found = ReadStore::read(&setting, &listing, &mut index)?;
+        let found = FoundStore::read(&settings, &listing, &mut index)?;
         report = FileStoreRecovery {
             files_found: listing.data.len(),
             records_replayed: found.records_len,
             torn_tail: found.tail.torn_tail(),
-            leftovers_removed: found.covered.len(),
+            leftovers_removed: found.replaced.len(),
         };
         total_bytes = found.sealed.iter().map(|file| file.end).sum::<u64>() + found.tail.after.end;
         files_len = found.sealed.len() + 1;
         Some(found)
     };
-    setting.store_id = match (&found, options.store_id) {
+    settings.store_id = match (&found, options.store_id) {
         (Some(found), _) => found.tail.header.store_id,
         (None, Some(chosen)) => chosen,
         (None, None) => random_u128(),
     };
-    setting.opening = found.as_ref().map_or(0, |found| found.tail.next_opening());
+    settings.opening = found.as_ref().map_or(0, |found| found.tail.next_opening());
     report.leftovers_removed += listing.temporary.len();
     Ok(RecoveredStore {
-        setting: Arc::new(setting),
+        settings: Arc::new(settings),
         index,
         report,
         total_bytes,
@@ -154,92 +157,92 @@ impl PendingRepair {
     /// Runs steps 0 to 2. Returns the log, which removes the file of step 3 later.
     pub(super) fn repair(
         self,
-        setting: &Arc<StoreSettings>,
+        settings: &Arc<StoreSettings>,
         index: &RwLock<Intact<KeyIndex>>,
     ) -> Result<StoreLog, Error> {
         let Some(mut found) = self.found else {
-            // An earlier open may have made it and ended before its name was durable.
-            make_dir(&*setting.access, &setting.dir, DirName::MayBeLost)?;
-            remove(setting, &self.temporary, Name::Temporary)?;
+            // An earlier open may have made the directory and ended before its name was durable.
+            make_dir(&*settings.access, &settings.dir, DirName::MayBeLost)?;
+            remove(settings, &self.temporary, StoreFileName::Temporary)?;
             let header = FileHeader {
-                store_id: setting.store_id,
+                store_id: settings.store_id,
                 number: 1,
                 first_place: 1,
                 before: LogPoint::FIRST,
                 digest_sum: 0,
-                opening: setting.opening,
+                opening: settings.opening,
                 compaction: None,
             };
-            let handle = create(setting, header.number, &header.encode())?;
-            let tail = LogFile::new(Arc::new(DataFile::new(setting, &header)), &header);
-            return Ok(StoreLog::resume(Arc::clone(setting), Vec::new(), (tail, handle)));
+            let handle = create(settings, header.number, &header.encode())?;
+            let tail = LogFile::new(Arc::new(DataFile::new(settings, &header)), &header);
+            return Ok(StoreLog::resume(Arc::clone(settings), Vec::new(), (tail, handle)));
         };
         let tail = &mut found.tail;
         let digest_sum = sum_of_digests(&found.sealed);
         if tail.digest_sum != digest_sum {
-            sync_names(setting)?;
+            sync_names(settings)?;
         }
         let original = tail.log_file();
         let number = found.last_number + 1;
-        tail.renew(setting, number, digest_sum);
-        let handle = create(setting, number, &tail.bytes)?;
+        tail.rewrite_as_copy(settings, number, digest_sum);
+        let handle = create(settings, number, &tail.bytes)?;
         lock::write(index).change(|index| {
-            tail.take_over(index, original.file.number);
+            tail.point_index_here(index, original.file.number);
             Ok(())
         })?;
-        // The copy of the last file had the temporary name with its number: no such file is left.
+        // The copy has overwritten a temporary file with its number, and its rename has removed that name.
         let is_other = |temporary: &u64| *temporary != number;
         let temporary: Vec<_> = self.temporary.into_iter().filter(is_other).collect();
-        remove(setting, &temporary, Name::Temporary)?;
-        remove(setting, &found.covered, Name::Data)?;
+        remove(settings, &temporary, StoreFileName::Temporary)?;
+        remove(settings, &found.replaced, StoreFileName::Data)?;
         let tail = (found.tail.log_file(), handle);
-        let mut log = StoreLog::resume(Arc::clone(setting), found.sealed, tail);
+        let mut log = StoreLog::resume(Arc::clone(settings), found.sealed, tail);
         log.add_replaced(original);
         Ok(log)
     }
 }
 
-/// A valid store as it was read.
+/// The content of a valid store before its repair.
 #[derive(Debug)]
-struct ReadStore {
+struct FoundStore {
     /// The numbers of the replaced files.
-    covered: Vec<u64>,
+    replaced: Vec<u64>,
     /// The needed files before the last.
     sealed: Vec<LogFile>,
     /// The last file.
-    tail: Loaded,
-    /// The highest number of a file.
+    tail: LoadedFile,
+    /// The highest number of all data files.
     last_number: u64,
     /// The number of records with entries, and of compacted files with entries.
     records_len: u64,
 }
 
-impl ReadStore {
+impl FoundStore {
     /// Reads and validates the store, which has at least one file, and applies its files to `index`.
-    fn read(setting: &StoreSettings, listing: &Listing, index: &mut KeyIndex) -> Result<Self, Error> {
-        let StoreLayout { mut needed, covered } = StoreLayout::read(setting, listing)?;
+    fn read(settings: &StoreSettings, listing: &Listing, index: &mut KeyIndex) -> Result<Self, Error> {
+        let StoreLayout { mut needed, replaced } = StoreLayout::read(settings, listing)?;
         let missing = |sequence| Error::SegmentMissing {
-            path: setting.dir.clone(),
+            path: settings.dir.clone(),
             sequence,
         };
         let last = needed.pop().ok_or_else(|| missing(1))?;
         if let Some(part) = last.compaction {
             return Err(missing(part.after.sequence));
         }
-        let tail = Loaded::read(setting, last)?;
+        let tail = LoadedFile::read(settings, last)?;
         tail.check_torn(&needed)?;
         let mut found = Self {
-            covered,
+            replaced,
             sealed: Vec::new(),
             tail,
             last_number: listing.data.last().copied().unwrap_or_default(),
             records_len: 0,
         };
         for header in &needed {
-            let loaded = Loaded::read(setting, *header)?;
+            let loaded = LoadedFile::read(settings, *header)?;
             let after = found.sealed.len() + 1;
             let next = needed.get(after).unwrap_or(&found.tail.header);
-            loaded.check_followed_by(next, setting)?;
+            loaded.check_followed_by(next, settings)?;
             found.records_len += loaded.apply_to(index);
             found.sealed.push(loaded.log_file());
         }
@@ -255,18 +258,18 @@ impl ReadStore {
 struct StoreLayout {
     /// The headers of the needed files, in the order of their places.
     needed: Vec<FileHeader>,
-    /// The numbers of the others, ascending.
-    covered: Vec<u64>,
+    /// The numbers of the replaced files, ascending.
+    replaced: Vec<u64>,
 }
 
 impl StoreLayout {
-    fn read(setting: &StoreSettings, listing: &Listing) -> Result<Self, Error> {
+    fn read(settings: &StoreSettings, listing: &Listing) -> Result<Self, Error> {
         let mut headers: Vec<FileHeader> = Vec::with_capacity(listing.data.len());
         for &number in &listing.data {
-            let header = DataFile::read_header(setting, number)?;
+            let header = DataFile::read_header(settings, number)?;
             // The repair removes files. A file of another store may have been copied here by mistake.
             if let Some(first) = headers.first() {
-                let path = setting.dir.join(Name::Data(number).build());
+                let path = settings.dir.join(StoreFileName::Data(number).build());
                 check_store_id(&header, &path, first.store_id)?;
             }
             headers.push(header);
@@ -274,20 +277,20 @@ impl StoreLayout {
         headers.sort_unstable_by_key(|header| (header.first_place, Reverse(header.number)));
         let mut layout = Self {
             needed: Vec::new(),
-            covered: Vec::new(),
+            replaced: Vec::new(),
         };
         for header in headers {
             let next_place = layout.needed.last().map_or(1, |last| last.last_place() + 1);
             if header.first_place > next_place {
                 return Err(Error::SegmentMissing {
-                    path: setting.dir.clone(),
-                    // Only the last of the missing records is known.
+                    path: settings.dir.clone(),
+                    // The headers give only the last of the missing records.
                     sequence: header.before.sequence - 1,
                 });
             }
-            let is_covered = header.first_place < next_place;
-            if is_covered && header.last_place() >= next_place {
-                let path = setting.dir.join(Name::Data(header.number).build());
+            let is_replaced = header.first_place < next_place;
+            if is_replaced && header.last_place() >= next_place {
+                let path = settings.dir.join(StoreFileName::Data(header.number).build());
                 return Err(Error::corrupt(
                     &path,
                     0,
@@ -295,13 +298,13 @@ impl StoreLayout {
                     "the file overlaps another file of the store",
                 ));
             }
-            if is_covered {
-                layout.covered.push(header.number);
+            if is_replaced {
+                layout.replaced.push(header.number);
             } else {
                 layout.needed.push(header);
             }
         }
-        layout.covered.sort_unstable();
+        layout.replaced.sort_unstable();
         Ok(layout)
     }
 }
@@ -317,35 +320,11 @@ fn check_store_id(header: &FileHeader, path: &Path, expected: u128) -> Result<()
     Ok(())
 }
 
-/// The numbers of the store's files in the directory, ascending.
-#[derive(Debug, Default)]
-struct Listing {
-    data: Vec<u64>,
-    temporary: Vec<u64>,
-}
-
-impl Listing {
-    /// Empty if there is no such directory.
-    fn read(access: &dyn FileAccess, dir: &Path) -> Result<Self, Error> {
-        let mut listing = Self::default();
-        for name in list_if_present(access, dir)? {
-            match Name::parse(&name) {
-                Some(Name::Data(number)) => listing.data.push(number),
-                Some(Name::Temporary(number)) => listing.temporary.push(number),
-                None => {}
-            }
-        }
-        listing.data.sort_unstable();
-        listing.temporary.sort_unstable();
-        Ok(listing)
-    }
-}
-
-/// Removes files. The directory is not synced: a power loss may bring a file back, and the next open removes it again.
-fn remove(setting: &StoreSettings, numbers: &[u64], name: fn(u64) -> Name) -> Result<(), Error> {
+/// Removes files. The directory is not synced: if a power loss restores a file, the next open removes it again.
+fn remove(settings: &StoreSettings, numbers: &[u64], name: fn(u64) -> StoreFileName) -> Result<(), Error> {
     for &number in numbers {
-        let path = setting.dir.join(name(number).build());
-        setting
+        let path = settings.dir.join(name(number).build());
+        settings
             .access
             .remove(&path)
             .map_err(|source| Error::io("remove", &path, source))?;
@@ -353,24 +332,25 @@ fn remove(setting: &StoreSettings, numbers: &[u64], name: fn(u64) -> Name) -> Re
     Ok(())
 }
 
-/// A file in memory, valid from its beginning to the end.
+/// A file in memory. Its bytes are valid up to `after.end`.
 #[derive(Debug)]
-struct Loaded {
+struct LoadedFile {
     file: Arc<DataFile>,
     header: FileHeader,
     bytes: Vec<u8>,
-    /// The end of the last valid record, the sequence number and history after it; in a compacted file those of its places.
+    /// The position after the last valid record; in a compacted file the position after its places.
     after: LogPoint,
-    /// The sum of the digests of the compacted files, from the last valid record.
+    /// The sum of the digests of the compacted files, from the last valid record or from the header if the file has no
+    /// record.
     digest_sum: u64,
-    /// True if the last valid record is a promise record, or if there is no record.
+    /// True if the last valid record is a promise record, or if the file has no record.
     ends_with_promise: bool,
 }
 
-impl Loaded {
-    fn read(setting: &StoreSettings, header: FileHeader) -> Result<Self, Error> {
-        let file = Arc::new(DataFile::new(setting, &header));
-        let bytes = file.read_all(setting)?;
+impl LoadedFile {
+    fn read(settings: &StoreSettings, header: FileHeader) -> Result<Self, Error> {
+        let file = Arc::new(DataFile::new(settings, &header));
+        let bytes = file.read_all(settings)?;
         if bytes.len() < FILE_HEADER_LEN {
             let what = "the file ends inside its header";
             return Err(Error::corrupt(file.path(), bytes.len() as u64, None, what));
@@ -402,9 +382,10 @@ impl Loaded {
         Ok(loaded)
     }
 
-    /// Moves the end to the first bad record.
+    /// Moves `after` to the first bad record, or to the end of the file.
     fn find_end(&mut self) {
-        while let Some(record) = Record::decode(&self.bytes, self.file.seed(), self.after.end as usize)
+        while let Some(record) =
+            Record::decode_checked(&self.bytes, self.file.seed(), self.after.end as usize)
             && record.header.sequence == self.after.sequence
         {
             self.after = LogPoint {
@@ -417,12 +398,12 @@ impl Loaded {
         }
     }
 
-    /// The history after the valid record with this number, or after the one before the file.
+    /// The history after the valid record with this number, or after the last record before the file.
     fn history_at(&self, sequence: u64) -> Option<u64> {
         let mut next = self.header.before;
         let mut offset = FILE_HEADER_LEN;
         while next.sequence <= sequence {
-            let record = Record::decode_trusted(self.valid_bytes(), offset)?;
+            let record = Record::decode_unchecked(self.valid_bytes(), offset)?;
             next.history = record.history_after(next.history);
             next.sequence += 1;
             offset = record.end;
@@ -430,26 +411,26 @@ impl Loaded {
         (next.sequence == sequence + 1).then_some(next.history)
     }
 
-    /// The value of an opening that found this last file.
+    /// The value of an opening that found this file as the last one.
     fn next_opening(&self) -> u64 {
         mix(self.header.opening, self.after.history)
     }
 
-    /// Cuts the torn tail, gives the file this number and the checksums of this opening, and appends a promise record unless
-    /// the file needs none.
-    fn renew(&mut self, setting: &StoreSettings, number: u64, digest_sum: u64) {
+    /// Makes the bytes those of the copy: truncates the torn tail, and sets the number and the checksums of this
+    /// opening. Appends a promise record if the copy needs one.
+    fn rewrite_as_copy(&mut self, settings: &StoreSettings, number: u64, digest_sum: u64) {
         self.header.number = number;
-        self.header.opening = setting.opening;
-        self.file = Arc::new(DataFile::new(setting, &self.header));
+        self.header.opening = settings.opening;
+        self.file = Arc::new(DataFile::new(settings, &self.header));
         let mut old = std::mem::replace(&mut self.bytes, self.header.encode());
         old.truncate(self.after.end as usize);
         self.after = LogPoint {
             end: FILE_HEADER_LEN as u64,
             ..self.header.before
         };
-        while let Some(record) = Record::decode_trusted(&old, self.after.end as usize) {
-            let operations: Vec<_> = record.operations().collect();
-            self.append(setting, record.header, &operations);
+        while let Some(record) = Record::decode_unchecked(&old, self.after.end as usize) {
+            let changes: Vec<_> = record.changes().collect();
+            self.append(settings, record.header, &changes);
         }
         if !self.ends_with_promise || self.digest_sum != digest_sum {
             let header = RecordHeader {
@@ -458,25 +439,25 @@ impl Loaded {
                 synced: self.after.sequence - 1,
                 digest_sum,
             };
-            self.append(setting, header, &[]);
+            self.append(settings, header, &[]);
         }
     }
 
     /// Appends a record to the bytes.
-    fn append(&mut self, setting: &StoreSettings, header: RecordHeader, operations: &[KeyChange<'_>]) {
+    fn append(&mut self, settings: &StoreSettings, header: RecordHeader, changes: &[KeyChange<'_>]) {
         let bytes = &mut self.bytes;
-        let write = |piece: &[u8], _| {
-            bytes.extend_from_slice(piece);
+        let write = |encoded: &[u8], _| {
+            bytes.extend_from_slice(encoded);
             Ok::<_, Infallible>(())
         };
         let LogPoint { end, history, .. } = self.after;
         let Ok((end, history)) = encode_record(
             header,
-            operations,
+            changes,
             self.file.seed(),
             end,
             history,
-            setting.limits.store_piece_bytes,
+            settings.limits.store_write_bytes,
             write,
         );
         self.after = LogPoint {
@@ -488,20 +469,24 @@ impl Loaded {
         self.ends_with_promise = header.is_promise();
     }
 
-    /// Fails if the bytes after the end are not a torn tail. `files` are the headers of the files before.
+    /// Fails if a promise covers the first bad record, so that the bytes after `after` are no torn tail. `files` are
+    /// the headers of the files before this one.
     fn check_torn(&self, files: &[FileHeader]) -> Result<(), Error> {
         let (end, next_sequence) = (self.after.end as usize, self.after.sequence);
         if is_promised(&self.bytes, self.file.seed(), end, next_sequence) {
-            return Err(self.corrupt_at_end("a later record promises that this damaged one was synced"));
+            return Err(self.corrupt_at_end("a later record promises that this bad record was synced"));
         }
         let mut parts = files.iter().filter_map(|header| header.compaction);
         if parts.any(|part| part.relied_sequence >= next_sequence) {
-            return Err(self.corrupt_at_end("a compacted file promises that a record here was synced"));
+            return Err(
+                self.corrupt_at_end("a compacted file promises that this bad or missing record was synced")
+            );
         }
         Ok(())
     }
 
-    /// Fails unless the file was written beside files with these headers, whose values have this sum.
+    /// Fails unless the file was written when the store had the files with these headers. `sum` is the sum of their
+    /// digests.
     fn check_digest_sum(&self, files: &[FileHeader], sum: u64) -> Result<(), Error> {
         let is_last_compaction = |header: &FileHeader| {
             header.compaction.is_some_and(|part| {
@@ -515,25 +500,25 @@ impl Loaded {
         }
         Err(Error::ForeignHistory {
             path: self.file.path().to_path_buf(),
-            what: "it was written beside other compacted files",
+            what: "the store had other compacted files when it was written",
         })
     }
 
     /// Fails unless the header of `next` describes this file.
-    fn check_followed_by(&self, next: &FileHeader, setting: &StoreSettings) -> Result<(), Error> {
+    fn check_followed_by(&self, next: &FileHeader, settings: &StoreSettings) -> Result<(), Error> {
         let is_cut = self.after.end < self.bytes.len() as u64 || self.after.end < next.before.end;
         if self.header.compaction.is_none() && is_cut {
             return Err(self.corrupt_at_end("the next file promises that this bad record was synced"));
         }
         let what = if self.after.end != next.before.end {
-            "its header gives another length of the file before it"
+            "its header has another length for the file before it"
         } else if self.after != next.before {
             "the file before it holds other records"
         } else {
             return Ok(());
         };
         Err(Error::ForeignHistory {
-            path: setting.dir.join(Name::Data(next.number).build()),
+            path: settings.dir.join(StoreFileName::Data(next.number).build()),
             what,
         })
     }
@@ -542,14 +527,14 @@ impl Loaded {
         Error::corrupt(self.file.path(), self.after.end, Some(self.after.sequence), what)
     }
 
-    /// Points the index at the entries of this file in the place of those of file `number`, which it is a copy of.
-    fn take_over(&self, index: &mut KeyIndex, number: u64) {
+    /// Points the index at the entries of this file instead of those of its original, the file with `original_number`.
+    fn point_index_here(&self, index: &mut KeyIndex, original_number: u64) {
         let mut offset = FILE_HEADER_LEN;
-        while let Some(record) = Record::decode_trusted(self.valid_bytes(), offset) {
+        while let Some(record) = Record::decode_unchecked(self.valid_bytes(), offset) {
             let mut entry_offset = record.entries_offset as u64;
-            for change in record.operations() {
+            for change in record.changes() {
                 let copy = Location::new(&self.file, entry_offset, change.entry_len() as u32);
-                index.apply_copy(change.key, number, entry_offset, copy);
+                index.apply_copy(change.key, original_number, entry_offset, copy);
                 entry_offset += change.entry_len() as u64;
             }
             offset = record.end;
@@ -566,9 +551,9 @@ impl Loaded {
             return u64::from(part.len > FILE_HEADER_LEN as u64);
         }
         let (mut offset, mut records_len) = (FILE_HEADER_LEN, 0);
-        while let Some(record) = Record::decode_trusted(self.valid_bytes(), offset) {
+        while let Some(record) = Record::decode_unchecked(self.valid_bytes(), offset) {
             records_len += u64::from(record.header.payload_len > 0);
-            index.apply(record.operations(), &self.file, record.entries_offset as u64);
+            index.apply(record.changes(), &self.file, record.entries_offset as u64);
             offset = record.end;
         }
         debug_assert_eq!(offset as u64, self.after.end);

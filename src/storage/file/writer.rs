@@ -1,19 +1,21 @@
 //! The calls that change the log, and their locks.
 //!
-//! | lock | held | waits for it |
+//! | lock | held | calls that wait for it |
 //! |---|---|---|
 //! | compaction | for the steps of one call | the repair, a close, and a write if the files are over their limit |
-//! | syncing | for a sync of the tail or of the directory, until its outcome is known | flush, close, the end of a compaction, and a write that finds the tail full |
+//! | syncing | for a sync of the tail or of the directory, until its failure is recorded | flush, close, the end of a compaction, and a write if the tail is full |
 //! | writer | for one write to the tail, or to read or change the list of files; see below | every write |
 //! | index | to read or change memory | every call |
 //!
-//! They are taken in this order. The first call repairs the store under the writer's lock. A promise and a rotation sync under
-//! it the records that other threads wrote during the sync before.
+//! Threads take them in this order. The first call repairs the store under the writer's lock. Under this lock, a
+//! promise and a rotation also sync the records that other threads wrote during the previous sync.
+//!
+//! The docs of `log`, `running_compaction` and `recovery` list the states after a crash.
 
 use std::sync::TryLockError;
 use std::sync::atomic::Ordering;
 
-use super::choice::Level;
+use super::choice::SizeLevel;
 use super::compaction::CompactionGoal;
 use super::data_file::create;
 use super::format::KeyChange;
@@ -24,12 +26,12 @@ use crate::limits::{STORAGE_KEY_BYTES_MAX, STORE_BATCH_BYTES_MAX};
 use crate::lock::{self, lock};
 use crate::poison::Memory;
 
-/// The outcome of an append.
+/// The result of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Appended {
-    /// The record is written; there is nothing to compact.
+enum AppendResult {
+    /// The record is written, and nothing must be compacted.
     Written,
-    /// The record is written, and the call must compact so many bytes of files.
+    /// The record is written, and the call must compact this many bytes of files.
     NeedsCompaction(u64),
     /// Nothing is written.
     TailFull,
@@ -42,17 +44,17 @@ impl FileStore {
             return Ok(());
         }
         let mut writer = lock(&self.writer);
-        if matches!(*writer, LogState::Found(_))
-            && let LogState::Found(pending) = std::mem::replace(&mut *writer, LogState::Failed)
+        if matches!(*writer, LogState::Unrepaired(_))
+            && let LogState::Unrepaired(pending) = std::mem::replace(&mut *writer, LogState::Failed)
         {
             self.poison.attempt("open", Memory::Intact, || {
-                let log = pending.repair(&self.setting, &self.index)?;
+                let log = pending.repair(&self.settings, &self.index)?;
                 self.note_sizes(&log);
                 *writer = LogState::Open(log);
                 Ok(())
             })?;
             drop(writer);
-            // The segments may be smaller than those that the files were made for.
+            // The option of this open may limit files to fewer bytes than the option of earlier openings.
             self.compact(CompactionGoal::WithinLimit)?;
             self.promise("open")?;
             self.is_repaired.store(true, Ordering::Release);
@@ -60,21 +62,21 @@ impl FileStore {
         Ok(())
     }
 
-    /// Writes `operations` as one record, then does its share of the compaction.
-    pub(super) fn commit(&self, operations: &[KeyChange<'_>]) -> Result<(), Error> {
-        check(operations)?;
+    /// Writes `changes` as one record. Then does the share of this write of the compaction.
+    pub(super) fn commit(&self, changes: &[KeyChange<'_>]) -> Result<(), Error> {
+        check(changes)?;
         self.poison.check_write()?;
         self.repair()?;
-        if operations.is_empty() {
+        if changes.is_empty() {
             return Ok(());
         }
         loop {
-            match self.append(operations)? {
-                Appended::Written => return Ok(()),
-                Appended::NeedsCompaction(share_bytes) => {
+            match self.append(changes)? {
+                AppendResult::Written => return Ok(()),
+                AppendResult::NeedsCompaction(share_bytes) => {
                     return self.compact(CompactionGoal::Share(share_bytes));
                 }
-                Appended::TailFull => {
+                AppendResult::TailFull => {
                     let file_bytes_max = self.file_bytes_max()?;
                     self.rotate_if(|log| log.is_full(file_bytes_max))?;
                 }
@@ -83,25 +85,25 @@ impl FileStore {
     }
 
     /// Appends a record and applies it to the index, unless the tail is full.
-    fn append(&self, operations: &[KeyChange<'_>]) -> Result<Appended, Error> {
+    fn append(&self, changes: &[KeyChange<'_>]) -> Result<AppendResult, Error> {
         let mut writer = lock(&self.writer);
         self.poison.attempt("write_batch", Memory::Intact, || {
             let log = writer.log()?;
             if log.is_full(self.file_bytes_max()?) {
-                return Ok(Appended::TailFull);
+                return Ok(AppendResult::TailFull);
             }
-            let (file, offset, written_bytes) = log.append(operations)?;
+            let (file, offset, written_bytes) = log.append(changes)?;
             let garbage_bytes = lock::write(&self.index)
-                .change(|index| Ok(index.apply(operations.iter().copied(), &file, offset)))?;
-            let share_factor = self.setting.limits.store_share_factor;
+                .change(|index| Ok(index.apply(changes.iter().copied(), &file, offset)))?;
+            let share_factor = self.settings.limits.store_share_factor;
             let share_bytes = share_factor.saturating_mul(written_bytes + garbage_bytes);
             log.add_share(share_bytes);
             self.note_sizes(log);
-            if log.has_compaction_work() || self.level_of(log)? > Level::Low {
-                return Ok(Appended::NeedsCompaction(share_bytes));
+            if log.has_compaction_work() || self.level_of(log)? > SizeLevel::Low {
+                return Ok(AppendResult::NeedsCompaction(share_bytes));
             }
             log.take_share(u64::MAX);
-            Ok(Appended::Written)
+            Ok(AppendResult::Written)
         })
     }
 
@@ -119,26 +121,27 @@ impl FileStore {
         result
     }
 
-    /// Runs one sync of the tail or the directory at a time. All threads know its outcome before the next one starts, because
+    /// Runs one sync of the tail or the directory at a time. A failure is recorded before the next sync starts, because
     /// a file system reports a failed write-back only once.
     ///
     /// # Errors
-    /// `Poisoned`, by an earlier failure or by that of `sync`.
+    /// `Poisoned`, by an earlier failure or by the failure of `sync`.
     pub(super) fn sync_alone(
         &self,
         operation: &'static str,
         sync: impl FnOnce() -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let _alone = lock(&self.syncing);
+        let _guard = lock(&self.syncing);
         self.poison.attempt(operation, Memory::Intact, sync)
     }
 
-    /// Returns true if a thread syncs at present.
+    /// Returns true if a thread is in [`sync_alone`](Self::sync_alone).
     pub(super) fn is_syncing(&self) -> bool {
         matches!(self.syncing.try_lock(), Err(TryLockError::WouldBlock))
     }
 
-    /// Makes the records durable that the tail had in this state. Only within [`sync_alone`](Self::sync_alone).
+    /// Syncs the tail and notes that the records up to `tail.last_sequence` are durable. Only within
+    /// [`sync_alone`](Self::sync_alone).
     pub(super) fn sync_tail(&self, tail: &TailState) -> Result<(), Error> {
         if tail.is_synced {
             return Ok(());
@@ -150,8 +153,8 @@ impl FileStore {
         })
     }
 
-    /// Seals the tail and makes a new one, if `is_needed` still returns true. Other threads write during the first sync unless
-    /// the tail is full, and wait while the new file is made.
+    /// Seals the tail and creates a new one, if `is_needed` still returns true. During the first sync other threads
+    /// write, unless the tail is full. While the new file is created they wait.
     pub(super) fn rotate_if(&self, is_needed: impl Fn(&StoreLog) -> bool) -> Result<(), Error> {
         self.sync_alone("rotate", || {
             let tail = self.with_log(|log| Ok(is_needed(log).then(|| log.tail_state())))?;
@@ -161,7 +164,7 @@ impl FileStore {
                 sync_rest(log)?;
                 Ok(log.seal())
             })?;
-            let handle = create(&self.setting, header.number, &header.encode())?;
+            let handle = create(&self.settings, header.number, &header.encode())?;
             self.with_log(|log| {
                 log.continue_in(&header, handle);
                 Ok(())
@@ -194,7 +197,7 @@ impl FileStore {
     }
 }
 
-/// Syncs, under the writer's lock, the records that other threads wrote during the sync before.
+/// Syncs, under the writer's lock, the records that other threads wrote during the previous sync.
 fn sync_rest(log: &mut StoreLog) -> Result<(), Error> {
     let tail = log.tail_state();
     if !tail.is_synced {
@@ -205,22 +208,22 @@ fn sync_rest(log: &mut StoreLog) -> Result<(), Error> {
 }
 
 /// Fails if a key or the batch exceeds a limit.
-fn check(operations: &[KeyChange<'_>]) -> Result<(), Error> {
+fn check(changes: &[KeyChange<'_>]) -> Result<(), Error> {
     let mut batch_bytes = 0;
-    for operation in operations {
-        if operation.key.is_empty() {
+    for change in changes {
+        if change.key.is_empty() {
             return Err(Error::invalid(
                 "key",
                 "empty",
-                "a storage key has at least one byte",
+                "a storage key must have at least one byte",
             ));
         }
         check_limit(
             "storage key bytes",
             STORAGE_KEY_BYTES_MAX as u64,
-            operation.key.len() as u64,
+            change.key.len() as u64,
         )?;
-        batch_bytes += operation.entry_len() as u64;
+        batch_bytes += change.entry_len() as u64;
     }
     check_limit("storage batch bytes", STORE_BATCH_BYTES_MAX, batch_bytes)
 }

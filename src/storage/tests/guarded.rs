@@ -1,3 +1,5 @@
+//! Flushes and closes of the guarded storage, and the calls of them that reach the engine.
+
 use std::sync::{Arc, Mutex, Weak};
 
 use crate::storage::MemoryStore;
@@ -6,7 +8,7 @@ use crate::testing::faults::{ForwardingStorage, StorageOperation};
 
 type Notes = Arc<Mutex<Vec<&'static str>>>;
 
-/// The storage of an engine whose calls are noted, and which flushes that storage in the middle of a put, as another
+/// A guarded storage and the notes of its engine's calls. The engine flushes the storage during a put, as another
 /// thread may.
 fn noted() -> (Arc<GuardedStorage>, Notes) {
     let notes = Notes::default();
@@ -27,7 +29,7 @@ fn noted() -> (Arc<GuardedStorage>, Notes) {
 }
 
 #[test]
-fn a_flush_that_begins_before_a_write_has_returned_does_not_count_for_it() {
+fn a_flush_that_begins_before_a_write_has_returned_does_not_cover_it() {
     let (storage, notes) = noted();
     storage
         .write("put", |engine| engine.put(b"key", b"value"))
@@ -38,7 +40,7 @@ fn a_flush_that_begins_before_a_write_has_returned_does_not_count_for_it() {
 }
 
 #[test]
-fn closing_reaches_the_engine_though_all_is_flushed_and_no_flush_does_after_it() {
+fn a_close_reaches_the_engine_even_if_all_is_flushed_and_a_flush_after_it_does_not() {
     let (storage, notes) = noted();
     storage
         .write("put", |engine| engine.put(b"key", b"value"))

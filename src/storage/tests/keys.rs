@@ -1,7 +1,9 @@
+//! Sealed values, and keys that are built and parsed.
+
 use crate::storage::keys::*;
 
 #[test]
-fn a_sealed_value_opens_under_its_own_key_only_and_no_flipped_bit_passes() {
+fn unseal_refuses_a_sealed_value_under_another_key_or_with_a_flipped_bit() {
     let sealed = seal(b"key", b"value".to_vec());
     assert_eq!(unseal(b"key", &sealed).unwrap(), b"value");
     assert!(unseal(b"kez", &sealed).is_err());
@@ -28,7 +30,7 @@ fn the_key_of_a_name_is_no_prefix_of_another_and_parses_back() {
 }
 
 #[test]
-fn a_key_that_is_not_whole_is_refused() {
+fn a_cut_or_extended_key_is_refused() {
     let keys = [collection(b"name"), block(1, 2)];
     for key in &keys {
         for len in 0..key.len() {
@@ -43,7 +45,7 @@ fn a_key_that_is_not_whole_is_refused() {
 }
 
 #[test]
-fn the_keys_of_blocks_are_in_the_order_of_numbers_and_bounds_and_parse_back() {
+fn the_keys_of_blocks_sort_by_number_and_lower_bound_and_parse_back() {
     let values = [0, 1, 255, 256, 1 << 32, u64::MAX - 1, u64::MAX];
     let pairs = values
         .iter()

@@ -1,3 +1,5 @@
+//! The in-memory store as a storage engine.
+
 use std::collections::BTreeMap;
 
 use crate::storage::memory::MemoryStore;
@@ -12,7 +14,7 @@ fn pair(key: &str, value: &str) -> KeyValue {
 }
 
 #[test]
-fn what_was_put_is_there_until_it_is_overwritten_or_deleted() {
+fn a_value_is_readable_until_it_is_overwritten_or_deleted() {
     let store = MemoryStore::new();
     assert_eq!(store.get(b"key").unwrap(), None);
     store.put(b"key", b"").unwrap();
@@ -26,7 +28,7 @@ fn what_was_put_is_there_until_it_is_overwritten_or_deleted() {
 }
 
 #[test]
-fn a_scan_gives_exactly_the_keys_with_the_prefix_in_byte_order_as_of_the_call() {
+fn a_scan_returns_the_keys_with_the_prefix_in_byte_order_as_of_the_call() {
     let store = MemoryStore::new();
     for key in [
         &b"b"[..],
@@ -59,11 +61,11 @@ fn a_scan_gives_exactly_the_keys_with_the_prefix_in_byte_order_as_of_the_call() 
 #[test]
 fn a_batch_is_applied_in_order_and_the_last_operation_of_a_key_wins() {
     let store = MemoryStore::new();
-    store.put(b"gone", b"value").unwrap();
+    store.put(b"removed", b"value").unwrap();
     let mut batch = WriteBatch::new();
     assert!(batch.is_empty());
     batch.put("twice", "first");
-    batch.delete("gone");
+    batch.delete("removed");
     batch.put("deleted", "value");
     batch.put("twice", "second");
     batch.delete("deleted");
@@ -73,7 +75,7 @@ fn a_batch_is_applied_in_order_and_the_last_operation_of_a_key_wins() {
     assert_eq!(
         batch.operations()[1],
         BatchOperation::Delete {
-            key: b"gone".to_vec()
+            key: b"removed".to_vec()
         }
     );
     store.write_batch(batch).unwrap();
@@ -85,11 +87,11 @@ fn a_batch_is_applied_in_order_and_the_last_operation_of_a_key_wins() {
 
 #[test]
 fn clones_share_one_content_that_outlives_each_of_them() {
-    let kept = MemoryStore::new();
-    let database = kept.clone();
-    database.put(b"key", b"value").unwrap();
-    drop(database);
-    assert_eq!(scan(&kept.clone(), b""), [pair("key", "value")]);
+    let store = MemoryStore::new();
+    let clone = store.clone();
+    clone.put(b"key", b"value").unwrap();
+    drop(clone);
+    assert_eq!(scan(&store.clone(), b""), [pair("key", "value")]);
     assert_eq!(scan(&MemoryStore::new(), b""), []);
 }
 
@@ -97,7 +99,7 @@ fn clones_share_one_content_that_outlives_each_of_them() {
 fn mixed_operations_agree_with_a_map() {
     let (store, mut model) = (MemoryStore::new(), BTreeMap::new());
     for step in 0..2000_u32 {
-        // A fixed scramble of the step serves as the seed.
+        // A fixed mix of the step chooses the operation and the key.
         let mixed = step.wrapping_mul(0x9e37_79b1) >> 16;
         let key = vec![b'k'; 1 + (mixed % 9) as usize];
         if mixed.is_multiple_of(4) {

@@ -93,7 +93,7 @@ src/states/index.rs VACANT
 a wait of threads, which changes no content
 src/fs/real/lock.rs TRIES PAUSE
 src/lock.rs TRIES PAUSES
-src/wal/log.rs COMPANY_TURNS_MAX
+src/wal/log.rs YIELDS_MAX
 
 the default of an option
 src/options.rs 64<<20 1<<20 16<<20 3_600_000
@@ -122,7 +122,7 @@ pub(super) const RULE: Rule = Rule {
         "src/db/read.rs |  | fn f() {\n    if n > 9_u64 {}\n}\n | read.rs 9_u64 is not listed",
         "src/db/read.rs |  | fn f() {\n    g.take(usize::from(u8::MAX));\n}\n | read.rs u8::MAX is not listed",
         "src/limits.rs |  | pub(crate) const CALLS_MAX: u64 = 3;\n | limits.rs CALLS_MAX is not listed",
-        "src/wal/log.rs | const COMPANY_TURNS_MAX: | const COMPANY_TURNS: | log.rs COMPANY_TURNS_MAX is listed and not there",
+        "src/wal/log.rs | const YIELDS_MAX: | const YIELDS: | log.rs YIELDS_MAX is listed and not there",
         "src/storage/file/options.rs | 4 << 20 | OTHER | options.rs 4<<20 is listed and not there",
     ],
 };

@@ -1,3 +1,5 @@
+//! The bytes of a frame, and frames that are refused.
+
 use crate::codec::crc32c::{crc32c, extend};
 use crate::wal::frame::*;
 

@@ -1,3 +1,5 @@
+//! The history value, and the openings that may have made the last segment.
+
 use crate::wal::frame::FRAME_HEADER_BYTES;
 use crate::wal::history::*;
 
@@ -23,21 +25,21 @@ fn a_history_has_its_golden_value_and_every_bit_of_the_opening_and_the_checksums
 }
 
 #[test]
-fn the_last_segment_is_of_the_last_opening_or_of_the_one_before_and_then_it_ends_no_later_than_that_was_found()
+fn the_last_opening_or_the_one_before_made_the_last_segment_and_an_older_segment_ends_no_later_than_was_found()
  {
-    let known = StoredOpenings {
+    let openings = StoredOpenings {
         last: 5,
         before: Some(PreviousOpening {
             opening: 4,
             last_sequence: 100,
         }),
     };
-    assert!(known.allows(5, 0) && known.allows(5, u64::MAX));
-    assert!(known.allows(4, 99) && known.allows(4, 100) && !known.allows(4, 101));
-    assert!(!known.allows(3, 0) && !known.allows(6, 0));
+    assert!(openings.allows(5, 0) && openings.allows(5, u64::MAX));
+    assert!(openings.allows(4, 99) && openings.allows(4, 100) && !openings.allows(4, 101));
+    assert!(!openings.allows(3, 0) && !openings.allows(6, 0));
     let first = StoredOpenings {
         before: None,
-        ..known
+        ..openings
     };
     assert!(first.allows(5, 1) && !first.allows(4, 0));
 }

@@ -1,3 +1,5 @@
+//! The bytes of events and markers, and payloads that are refused.
+
 use crate::wal::payload::*;
 use crate::{CohortId, EntityId, SignalEvent, SignalId, UserId};
 
@@ -54,7 +56,7 @@ fn events_read_back_with_user_and_every_cohort() {
 }
 
 #[test]
-fn no_cut_and_no_flipped_bit_makes_decoding_panic_and_cuts_are_refused() {
+fn cut_events_are_refused_and_no_cut_or_flipped_bit_makes_decoding_panic() {
     let payload = payload();
     let read = |bytes: &[u8]| {
         Events::decode(bytes, 2)
@@ -103,7 +105,7 @@ fn the_digest_of_a_close_marker_reads_back_and_any_other_length_is_refused() {
 }
 
 #[test]
-fn what_to_forget_reads_back() {
+fn the_entity_or_user_to_forget_reads_back_and_other_bytes_are_refused() {
     for forget in [Forget::Entity(EntityId(3)), Forget::User(UserId(u64::MAX))] {
         let mut payload = Vec::new();
         encode_forget(forget, &mut payload);

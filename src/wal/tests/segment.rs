@@ -1,3 +1,5 @@
+//! The bytes of a segment header, headers that are refused, and file names.
+
 use crate::Error;
 use crate::codec::crc32c::crc32c;
 use crate::wal::history::History;
@@ -53,7 +55,7 @@ fn a_header_reads_back_and_every_cut_and_flipped_bit_is_refused() {
 }
 
 #[test]
-fn each_kind_of_wrong_header_has_an_error_of_its_own() {
+fn each_kind_of_wrong_header_has_its_own_error() {
     let path = Path::new("log/x.wal");
     let error = |bytes: &[u8], id| SegmentHeader::decode(bytes, path, id).unwrap_err();
     assert!(matches!(error(&[b'x'; 64], 1), Error::BadMagic { .. }));
@@ -74,7 +76,7 @@ fn each_kind_of_wrong_header_has_an_error_of_its_own() {
 }
 
 #[test]
-fn names_parse_back_and_foreign_ones_are_told_apart() {
+fn names_of_segments_and_temporary_files_parse_back_and_other_names_are_foreign() {
     for sequence in [1, 42, u64::MAX] {
         assert_eq!(
             parse_name(&segment_name(sequence)),

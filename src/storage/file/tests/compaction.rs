@@ -1,4 +1,4 @@
-//! The work of each write, the number of open files, and copies of compacted files.
+//! The share of each write, the number of open files, and older versions of compacted files.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,10 +17,10 @@ use crate::testing::workload::Random;
 
 pub(super) const LARGER_SEGMENT_BYTES: u64 = 32 << 10;
 
-/// The most bytes that a write moves beyond its share.
+/// The most bytes that a write reads and writes in addition to its share.
 const STEP_BYTES_MAX: u64 = 2000;
 
-/// Each write does the same share as by default.
+/// The limits of these tests with the default share of each write.
 pub(super) fn sharing_limits() -> Limits {
     Limits {
         store_share_factor: Limits::default().store_share_factor,
@@ -62,7 +62,8 @@ impl MeasuredStore {
         }
     }
 
-    /// Makes a write of `written_bytes` that makes `garbage_bytes` garbage, and checks what it read and wrote.
+    /// Makes a write of `written_bytes` that makes `garbage_bytes` garbage. Checks the number of bytes that it read and
+    /// wrote.
     fn write(
         &mut self,
         written_bytes: usize,
@@ -72,7 +73,7 @@ impl MeasuredStore {
         self.moved_bytes.store(0, Ordering::Relaxed);
         write(&self.store).unwrap();
         let moved_bytes = self.moved_bytes.load(Ordering::Relaxed);
-        // The share is read, and at most as much is written.
+        // A write reads its share, and writes at most as many bytes.
         let share_bytes =
             2 * sharing_limits().store_share_factor * (written_bytes + garbage_bytes + 64) as u64;
         assert!(
@@ -103,9 +104,9 @@ impl MeasuredStore {
 }
 
 #[test]
-fn a_write_does_a_bounded_share_of_a_compaction_whatever_the_load() {
+fn a_write_does_a_bounded_share_of_a_compaction_under_any_load() {
     let mut random = Random::new(5);
-    // Overwrites of all keys, of a few beside cold ones, and of one.
+    // Overwrites of all keys, of a few keys of many, and of one key.
     for (cold, hot) in [(0, 400), (2000, 20), (2000, 1), (0, 1)] {
         let mut measured = MeasuredStore::new();
         for key in 0..cold {
@@ -116,8 +117,8 @@ fn a_write_does_a_bounded_share_of_a_compaction_whatever_the_load() {
             measured.put(random.below(hot), len);
         }
     }
-    // Deletes of everything, in order and at random, of data less than a segment and more, and tiny values, of which headers take
-    // most.
+    // Deletes of all keys, in order and at random. The data is less or more than a segment. With empty values it is
+    // mostly headers.
     for len in [0, 100, 1000] {
         for live_bytes in [1, 2, 3, 4, 8, 32].map(|quarters| quarters * LARGER_SEGMENT_BYTES / 4) {
             let keys_len = live_bytes / (len as u64 + 100) + 2;
@@ -135,7 +136,7 @@ fn a_write_does_a_bounded_share_of_a_compaction_whatever_the_load() {
                 for _ in 0..2 * keys_len {
                     measured.delete(keys_len / 2 + random.below(keys_len / 2), len);
                 }
-                // Keys that are deleted soon, next to cold keys.
+                // Keys that are deleted soon after their put, among cold keys.
                 for key in 0..keys_len {
                     measured.put(10_000 + key, len);
                     measured.delete(10_000 + key, len);
@@ -150,8 +151,8 @@ fn a_write_does_a_bounded_share_of_a_compaction_whatever_the_load() {
 }
 
 #[test]
-fn a_write_of_a_queue_does_a_bounded_share_beside_cold_files_with_outdated_values() {
-    // The removals of the queue were kept until every cold file was compacted: one write did all of that.
+fn a_write_of_a_queue_does_a_bounded_share_also_if_cold_files_have_outdated_values() {
+    // The removals of the queue stayed until every cold file was compacted, and one write did all of this work.
     let mut measured = MeasuredStore::new();
     let tiny_keys = || (0..480).step_by(24).map(|key| 100_000 + key);
     for key in 0..480 {
@@ -192,12 +193,12 @@ fn cold_data_is_not_rewritten_because_of_hot_data() {
     let unchanged = cold
         .iter()
         .filter(|(path, bytes)| content.get(*path) == Some(bytes));
-    // The tail had cold and hot data.
+    // Two files may differ: the tail had cold and hot data.
     assert!(unchanged.count() + 2 >= cold.len());
 }
 
 #[test]
-fn the_number_of_open_files_is_bounded_whatever_the_number_of_files() {
+fn the_number_of_open_files_is_bounded_for_any_number_of_files() {
     let (now, most) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let counting = |disk: &SimDisk| {
         let (now, most) = (Arc::clone(&now), Arc::clone(&most));
@@ -229,7 +230,7 @@ fn the_number_of_open_files_is_bounded_whatever_the_number_of_files() {
     drop(store);
     assert_eq!(now.load(Ordering::SeqCst), 0);
     assert!(pairs(&open()).is_empty());
-    // The tail, the file of a compaction, the limit, and one that is opened before another is closed.
+    // The tail, the file of a compaction, the limit, and one file that is opened before another one is closed.
     let most = most.load(Ordering::SeqCst);
     assert!(most <= 2 + limits().store_open_files_len_max as u64 + 1, "{most}");
 }
@@ -252,14 +253,14 @@ fn contents() -> Vec<DiskContent> {
 }
 
 #[test]
-fn an_older_version_of_a_part_of_the_log_is_refused() {
+fn older_files_with_the_places_of_a_compacted_file_are_refused() {
     let contents = contents();
     let last = &contents[contents.len() - 1];
     let model = pairs(&open(&disk_of(last)).unwrap());
     let files = log_files(last);
     let (mut tried, mut refused) = (0, 0);
     for older in &contents[..contents.len() - 1] {
-        // Each compacted file in turn is replaced by the files that it replaced, as far as this version has them.
+        // Each compacted file, one at a time, is replaced by the older files that this version has at its places.
         for &number in &files[..files.len() - 1] {
             if older.contains_key(&path(number)) {
                 continue;
@@ -273,7 +274,7 @@ fn an_older_version_of_a_part_of_the_log_is_refused() {
             match open(&disk) {
                 Ok(store) => assert_eq!(pairs(&store), model),
                 Err(Error::ForeignHistory { .. } | Error::SegmentMissing { .. } | Error::Corrupt { .. }) => {
-                    assert!(content_of(&disk) == mixed, "refused and yet changed");
+                    assert!(content_of(&disk) == mixed, "refused and changed");
                     refused += 1;
                 }
                 Err(error) => panic!("{error}"),
@@ -284,10 +285,10 @@ fn an_older_version_of_a_part_of_the_log_is_refused() {
 }
 
 #[test]
-fn a_removal_is_kept_while_an_older_file_has_the_value_and_no_longer() {
+fn compaction_copies_a_removal_only_while_an_older_file_has_the_value() {
     let disk = new_disk();
     let store = open(&disk).unwrap();
-    // The removals come first into files that are compacted before those with the values.
+    // The files with the removals are compacted before those with the values.
     for key in 0..20_u8 {
         store.put(&[key], &[key; 200]).unwrap();
     }

@@ -1,4 +1,4 @@
-//! Crashes and failures at every single file operation.
+//! Crashes and failures at every file operation.
 
 use std::collections::BTreeSet;
 use std::error::Error as _;
@@ -16,10 +16,10 @@ use crate::storage::{StorageEngine, WriteBatch};
 use crate::testing::sim_disk::{DiskOperation, DiskOperationKind, Fault, Image, ImageChoice, Side, SimDisk};
 use crate::testing::workload::Random;
 
-/// The failure of an operation that has no effect.
+/// The failure of an operation without an effect.
 const FAILURE: Fault = Fault::ErrorBefore(ErrorKind::Other);
 
-/// How many images of one crash of a recovery are tried.
+/// The most images of one crash of a recovery that are tried.
 const NESTED_IMAGES_MAX: usize = 4;
 
 /// One step of the workload.
@@ -30,28 +30,28 @@ enum StoreStep {
     Reopen,
 }
 
-/// A workload that rotates, compacts, moves live data, drops removals and reopens.
+/// A workload that rotates, compacts, copies needed entries, discards removals and reopens.
 fn workload() -> Vec<StoreStep> {
     let mut random = Random::new(SEED);
     let mut steps = Vec::new();
     for round in 0..24_u64 {
         let mut batch = WriteBatch::new();
         if round == 0 {
-            batch.put("kept", vec![1; 90]);
+            batch.put("cold", vec![1; 90]);
         }
         for _ in 0..=random.below(3) {
             let key = [b'a' + random.below(5) as u8];
             if random.below(4) == 0 {
                 batch.delete(key);
             } else {
-                // The round makes every state a different one.
+                // The round makes all states different.
                 let mut value = round.to_be_bytes().to_vec();
                 value.resize(8 + random.below(60) as usize, round as u8);
                 batch.put(key, value);
             }
         }
         if round == 12 {
-            // Larger than a segment, so that its compaction takes several steps.
+            // The batch is larger than a segment, so that its compaction takes several steps.
             for key in 0..14_u8 {
                 batch.put([b'z', key], vec![key; 80]);
             }
@@ -95,7 +95,7 @@ struct RunProgress {
     attempted: usize,
 }
 
-/// Runs the workload until something fails.
+/// Runs the workload to its end or to its first failure.
 fn run(disk: &SimDisk, steps: &[StoreStep]) -> (RunProgress, Result<(), Error>) {
     let mut progress = RunProgress::default();
     let result = try_run(disk, steps, &mut progress);
@@ -143,7 +143,7 @@ fn expect_refusals(store: &FileStore, disk: &SimDisk, error: &Error) {
     let before = disk.operations_len();
     for refused in [
         store.put(b"late", b""),
-        store.delete(b"kept"),
+        store.delete(b"cold"),
         store.flush(),
         store.close(),
     ] {
@@ -160,13 +160,13 @@ fn expect_refusals(store: &FileStore, disk: &SimDisk, error: &Error) {
     assert_eq!(store.get(b"late").unwrap_or(None), None);
 }
 
-/// Opens what a crash left; it must be a state between `least` and `most` writes. Returns which.
+/// Opens the store after a crash. It must have the state after `least` to `most` writes. Returns the number of writes.
 fn recover(disk: &SimDisk, states: &[StorePairs], least: usize, most: usize, context: &str) -> usize {
     let store = open(disk).unwrap_or_else(|error| panic!("{context}: {error}: {:?}", error.source()));
     validate(&store, disk, SEGMENT_BYTES);
     let found = pairs(&store);
     let Some(count) = states.iter().position(|state| *state == found) else {
-        panic!("{context}: not a state after whole writes: {found:?}");
+        panic!("{context}: the pairs are not the state after any number of writes: {found:?}");
     };
     assert!(
         (least..=most).contains(&count),
@@ -175,30 +175,32 @@ fn recover(disk: &SimDisk, states: &[StorePairs], least: usize, most: usize, con
     count
 }
 
-/// The hashes of the images that were tried before, with the least and most writes they may hold.
+/// The hashes of the images that were tried before, each with the least and most writes that it may hold.
 #[derive(Default)]
-struct SeenImages {
-    once: BTreeSet<(u128, usize, usize)>,
-    twice: BTreeSet<(u128, usize, usize)>,
+struct TriedImages {
+    /// The images of crashed recoveries: one recovery was tried.
+    of_recoveries: BTreeSet<(u128, usize, usize)>,
+    /// The images of crashed runs: a recovery and its crashes were tried.
+    of_runs: BTreeSet<(u128, usize, usize)>,
 }
 
-/// The same disk after a restart of the process: nothing is lost, nothing becomes durable by it.
+/// The same disk after a restart of the process, which loses nothing and makes nothing durable.
 fn after_process_crash(disk: &SimDisk) -> SimDisk {
     let mut end = disk.recording().images();
     end.seek(disk.operations_len(), Side::Before).unwrap();
     end.disk()
 }
 
-/// The end of the device at an operation.
+/// A crash of the device at an operation.
 #[derive(Debug, Clone, Copy)]
-enum DeviceEnd {
+enum DeviceCrash {
     At(Side),
-    /// Half of a write took effect.
+    /// Half of a write takes effect.
     Halfway,
 }
 
-impl DeviceEnd {
-    /// The crashes at `operation` that differ in their images.
+impl DeviceCrash {
+    /// The crashes at `operation` that have different images.
     fn of(operation: &DiskOperation) -> &'static [Self] {
         match operation.kind {
             DiskOperationKind::Write => &[Self::At(Side::Before), Self::Halfway, Self::At(Side::After)],
@@ -208,7 +210,7 @@ impl DeviceEnd {
         }
     }
 
-    fn strike(self, disk: &SimDisk, operation: &DiskOperation) {
+    fn set(self, disk: &SimDisk, operation: &DiskOperation) {
         match self {
             Self::At(side) => disk.crash_at(operation.ordinal, side),
             Self::Halfway => {
@@ -219,7 +221,7 @@ impl DeviceEnd {
     }
 }
 
-/// The failure of an operation of which half, if it is a write, takes effect.
+/// The failure of an operation. Half of a write takes effect.
 fn half(operation: &DiskOperation) -> Fault {
     match operation.kind {
         DiskOperationKind::Write => Fault::ErrorMidway(operation.len as usize / 2, ErrorKind::Other),
@@ -227,36 +229,35 @@ fn half(operation: &DiskOperation) -> Fault {
     }
 }
 
-/// The calls of `run` on a disk.
+/// The operations of `run` on a disk.
 fn recorded(disk: &SimDisk, run: impl FnOnce(&SimDisk)) -> Vec<DiskOperation> {
     let before = disk.operations_len() as usize;
     run(disk);
     disk.recording().operations().skip(before).cloned().collect()
 }
 
-/// Recovers from `image`, then crashes that recovery at every operation and recovers again from the images of that
-/// crash.
-fn recover_twice(
+/// Recovers from `image`. Then crashes that recovery at every operation, and recovers from the images of each crash.
+fn recover_and_crash_recovery(
     image: &Image,
     states: &[StorePairs],
     least: usize,
     most: usize,
     context: &str,
-    seen: &mut SeenImages,
+    tried_images: &mut TriedImages,
 ) {
-    if !seen.twice.insert((image.hash(), least, most)) {
+    if !tried_images.of_runs.insert((image.hash(), least, most)) {
         return;
     }
     let whole = disk_of_image(image);
     let opening = recorded(&whole, |disk| drop(open(disk)));
     let count = recover(&whole, states, least, most, context);
     for operation in &opening {
-        for crash in DeviceEnd::of(operation) {
+        for crash in DeviceCrash::of(operation) {
             let disk = disk_of_image(image);
-            crash.strike(&disk, operation);
+            crash.set(&disk, operation);
             open(&disk).unwrap_err();
             for again in images_up_to(&disk, NESTED_IMAGES_MAX) {
-                if seen.once.insert((again.hash(), count, count)) {
+                if tried_images.of_recoveries.insert((again.hash(), count, count)) {
                     let context = format!("{context}, then {crash:?} at {operation}");
                     recover(&disk_of_image(&again), states, count, count, &context);
                 }
@@ -265,13 +266,14 @@ fn recover_twice(
     }
 }
 
-/// Crashes the open after a restart of the process at every operation; a power loss then leaves no less than before.
-fn crash_the_restart(
+/// Restarts the process, and crashes the open at every operation. A power loss after it must leave no fewer writes than
+/// one before it.
+fn crash_open_after_restart(
     disk: &SimDisk,
     states: &[StorePairs],
     progress: RunProgress,
     context: &str,
-    seen: &mut SeenImages,
+    tried_images: &mut TriedImages,
 ) {
     let RunProgress {
         flushed, attempted, ..
@@ -279,12 +281,15 @@ fn crash_the_restart(
     let mut end = disk.recording().images();
     end.seek(disk.operations_len(), Side::Before).unwrap();
     for operation in &recorded(&end.disk(), |disk| drop(open(disk).unwrap())) {
-        for crash in DeviceEnd::of(operation) {
+        for crash in DeviceCrash::of(operation) {
             let disk = end.disk();
-            crash.strike(&disk, operation);
+            crash.set(&disk, operation);
             open(&disk).unwrap_err();
             for image in images_up_to(&disk, NESTED_IMAGES_MAX) {
-                if seen.once.insert((image.hash(), flushed, attempted)) {
+                if tried_images
+                    .of_recoveries
+                    .insert((image.hash(), flushed, attempted))
+                {
                     let context = format!("{context}, restart, then {crash:?} at {operation}");
                     recover(&disk_of_image(&image), states, flushed, attempted, &context);
                 }
@@ -294,7 +299,7 @@ fn crash_the_restart(
 }
 
 #[test]
-fn a_failure_of_any_operation_names_path_and_operation_ends_writing_and_loses_nothing_acknowledged() {
+fn an_error_of_any_operation_names_it_and_its_path_and_ends_writing_and_loses_no_acknowledged_write() {
     let steps = workload();
     let states = states(&steps);
     let recording = new_disk();
@@ -306,7 +311,7 @@ fn a_failure_of_any_operation_names_path_and_operation_ends_writing_and_loses_no
         let (progress, result) = run(&disk, &steps);
         let error = result.unwrap_err();
         let Error::Io {
-            operation: doing,
+            operation: operation_name,
             path,
             ..
         } = first_cause(&error)
@@ -314,7 +319,7 @@ fn a_failure_of_any_operation_names_path_and_operation_ends_writing_and_loses_no
             panic!("{context}: {error}");
         };
         assert_eq!(operation.path.as_ref(), path.as_path(), "{context}: {error}");
-        assert!(!doing.is_empty());
+        assert!(!operation_name.is_empty());
         let RunProgress {
             flushed,
             acknowledged,
@@ -329,10 +334,10 @@ fn a_failure_of_any_operation_names_path_and_operation_ends_writing_and_loses_no
 }
 
 #[test]
-fn a_batch_written_in_pieces_is_there_wholly_or_not_at_all() {
+fn a_batch_that_several_calls_write_is_recovered_whole_or_not_recovered() {
     let mut batch = WriteBatch::new();
     for key in 0..9_u8 {
-        batch.put([key], vec![key; Limits::default().store_piece_bytes / 3]);
+        batch.put([key], vec![key; Limits::default().store_write_bytes / 3]);
     }
     let steps = [
         StoreStep::Write(WriteBatch::new()),
@@ -343,14 +348,14 @@ fn a_batch_written_in_pieces_is_there_wholly_or_not_at_all() {
     states.remove(0);
     let recording = new_disk();
     run(&recording, &steps).1.unwrap();
-    let pieces = operations(&recording)
+    let writes = operations(&recording)
         .into_iter()
         .filter(|operation| *operation == format!("write {}", super::path(1).display()));
-    assert_eq!(pieces.count(), 3);
+    assert_eq!(writes.count(), 3);
     for operation in recording.recording().operations() {
-        for crash in DeviceEnd::of(operation) {
+        for crash in DeviceCrash::of(operation) {
             let disk = new_disk();
-            crash.strike(&disk, operation);
+            crash.set(&disk, operation);
             let flushed = usize::from(run(&disk, &steps).1.is_ok());
             for image in images(&disk) {
                 let context = format!("{crash:?} at {operation}");
@@ -361,7 +366,7 @@ fn a_batch_written_in_pieces_is_there_wholly_or_not_at_all() {
 }
 
 #[test]
-fn a_failed_read_fails_that_read_alone() {
+fn after_a_failed_read_later_reads_and_writes_succeed() {
     let disk = new_disk();
     let store = open(&disk).unwrap();
     store.put(b"key", b"value").unwrap();
@@ -377,7 +382,7 @@ fn a_failed_read_fails_that_read_alone() {
 }
 
 #[test]
-fn after_a_panic_inside_a_write_every_later_write_is_refused_and_reads_go_on() {
+fn after_a_panic_in_a_write_later_writes_are_refused_and_reads_continue() {
     let disk = new_disk();
     let store = open(&disk).unwrap();
     store.put(b"key", b"value").unwrap();
@@ -399,14 +404,14 @@ fn after_a_panic_inside_a_write_every_later_write_is_refused_and_reads_go_on() {
 }
 
 #[test]
-fn a_flushed_value_outlasts_a_power_loss_also_if_the_first_open_ended_at_any_operation() {
-    // The second open found the directory and left its name to a power loss.
+fn a_flushed_value_survives_a_power_loss_also_if_the_first_open_failed_at_any_operation() {
+    // The second open found the directory and did not sync its name, which a power loss then removed.
     let operations_len = {
         let disk = new_disk();
         open(&disk).unwrap();
         disk.operations_len()
     };
-    let mut with_a_lost_name = 0;
+    let mut lost_names_len = 0;
     for at in 0..operations_len {
         let disk = new_disk();
         disk.fail_from(at, FAILURE);
@@ -414,7 +419,7 @@ fn a_flushed_value_outlasts_a_power_loss_also_if_the_first_open_ended_at_any_ope
         disk.clear_faults();
         let [now, after_power_loss] = [ImageChoice::All, ImageChoice::Synced]
             .map(|choice| disk.image(&choice).dirs().any(|dir| dir == Path::new(DIR)));
-        with_a_lost_name += u64::from(now && !after_power_loss);
+        lost_names_len += u64::from(now && !after_power_loss);
         let store = open(&disk).unwrap();
         store.put(b"key", b"value").unwrap();
         store.flush().unwrap();
@@ -423,10 +428,10 @@ fn a_flushed_value_outlasts_a_power_loss_also_if_the_first_open_ended_at_any_ope
         assert_eq!(
             store.get(b"key").unwrap().as_deref(),
             Some(b"value".as_slice()),
-            "ended at {at}"
+            "failed at {at}"
         );
     }
-    assert!(with_a_lost_name > 0);
+    assert!(lost_names_len > 0);
 }
 
 /// Tests of more than a second, which the quick set leaves out.
@@ -434,7 +439,7 @@ mod full {
     use super::*;
 
     #[test]
-    fn a_crash_at_any_operation_loses_nothing_acknowledged_and_a_power_loss_nothing_flushed() {
+    fn a_crash_at_any_operation_loses_no_acknowledged_write_and_a_power_loss_no_flushed_write() {
         let steps = workload();
         let states = states(&steps);
         let recording = new_disk();
@@ -455,12 +460,12 @@ mod full {
             "states repeat"
         );
 
-        let mut seen = SeenImages::default();
+        let mut tried_images = TriedImages::default();
         for operation in recording.operations() {
-            for crash in DeviceEnd::of(operation) {
+            for crash in DeviceCrash::of(operation) {
                 let context = format!("{crash:?} at {operation}");
                 let disk = new_disk();
-                crash.strike(&disk, operation);
+                crash.set(&disk, operation);
                 let (progress, result) = run(&disk, &steps);
                 result.unwrap_err();
                 let RunProgress {
@@ -469,24 +474,31 @@ mod full {
                     attempted,
                 } = progress;
 
-                // The process restarts; the state that it then finds is the one that a later power loss must leave.
+                // The process restarts. A later power loss must leave the state that the restart recovers.
                 let restarted = after_process_crash(&disk);
                 let count = recover(&restarted, &states, acknowledged, attempted, &context);
-                crash_the_restart(&disk, &states, progress, &context, &mut seen);
+                crash_open_after_restart(&disk, &states, progress, &context, &mut tried_images);
                 for image in images(&restarted) {
                     let context = format!("{context}, restart, power loss");
-                    recover_twice(&image, &states, count, count, &context, &mut seen);
+                    recover_and_crash_recovery(&image, &states, count, count, &context, &mut tried_images);
                 }
                 for image in images(&disk) {
-                    recover_twice(&image, &states, flushed, attempted, &context, &mut seen);
+                    recover_and_crash_recovery(
+                        &image,
+                        &states,
+                        flushed,
+                        attempted,
+                        &context,
+                        &mut tried_images,
+                    );
                 }
             }
         }
         println!(
             "{} operations, {} images, {} of recoveries",
             recording.len(),
-            seen.twice.len(),
-            seen.once.len()
+            tried_images.of_runs.len(),
+            tried_images.of_recoveries.len()
         );
     }
 }

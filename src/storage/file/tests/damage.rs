@@ -1,4 +1,4 @@
-//! Cuts and flipped bits at every place of every file, and files that are missing, foreign or resurrected.
+//! Cuts and flipped bits at every offset of every file, and files that are missing, foreign, or removed and restored.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use super::{
 use crate::Error;
 use crate::storage::{StorageEngine, WriteBatch};
 
-/// Where the first record of a file is.
+/// The offset of the first record of a file.
 const OFFSET: u64 = FILE_HEADER_LEN as u64;
 
 fn header_of(content: &DiskContent, number: u64) -> FileHeader {
@@ -37,12 +37,13 @@ struct StoreSample {
     content: DiskContent,
     /// The states after 0, 1, 2 ... batches.
     states: Vec<StorePairs>,
-    /// Batches that remain promised when any one record of the last file is damaged.
+    /// The number of batches that remain promised after damage of any one record of the last file.
     promised: usize,
-    /// How many batches the files before the last one hold.
+    /// The number of batches in the files before the last one.
     sealed: usize,
-    /// In the order of their places.
+    /// The numbers of the files, in the order of their places.
     files: Vec<u64>,
+    /// The number of the last file.
     last: u64,
 }
 
@@ -57,7 +58,7 @@ impl StoreSample {
                 batch.put([number % 9], vec![number; 8]);
                 batch.delete([b'x', number.wrapping_sub(16)]);
             }
-            // Then there is little garbage, so that compaction ends and files of records stay.
+            // After 30 rounds little becomes garbage, so that no compaction replaces the last files of records.
             batch.put([b'x', number], vec![number; if number < 30 { 30 } else { 300 }]);
             store.write_batch(batch).unwrap();
             states.push(pairs(&store));
@@ -65,7 +66,7 @@ impl StoreSample {
             last = *log_files(&content).last().unwrap();
             let first_sequence = header_of(&content, last).before.sequence;
             let next_sequence = store.with_log(|log| Ok(log.last_sequence())).unwrap() + 1;
-            // Or fewer: a compaction may add a record without entries.
+            // Some of these records may have no entries, because a compaction appended them.
             let batches_in_tail = (next_sequence - first_sequence) as usize;
             sealed = states.len() - 1 - batches_in_tail;
             if batches_in_tail == 1 {
@@ -73,7 +74,7 @@ impl StoreSample {
                 promised = states.len() - 1;
             }
             let has_promise = sealed < promised && promised + 1 < states.len();
-            // A sealed one beside the tail.
+            // At least one sealed file of records, in addition to the tail.
             let has_records = record_files_len(&content) > 1;
             if number >= 30 && has_promise && has_records && last_relied(&content) + 1 < next_sequence {
                 break;
@@ -96,9 +97,9 @@ impl StoreSample {
         }
     }
 
-    /// Opens `content`. After a refusal nothing may have changed; else the state must be one after at least
-    /// `least` batches, later opens must find nothing to repair, and further writes must succeed. Returns the
-    /// refusal.
+    /// Opens `content`. A refused open must not change it. Otherwise the store must have the state after at least
+    /// `least` batches, later opens must find no torn tail, and further writes must succeed. Returns the error of a
+    /// refused open.
     fn check(&self, content: &DiskContent, least: usize, at: &str) -> Result<(), Error> {
         let disk = disk_of(content);
         let store = match open(&disk) {
@@ -112,7 +113,7 @@ impl StoreSample {
                         | Error::SegmentMissing { .. }
                 );
                 assert!(is_named, "{at}: {error}");
-                assert!(content_of(&disk) == *content, "{at}: refused and yet changed");
+                assert!(content_of(&disk) == *content, "{at}: refused and changed");
                 return Err(error);
             }
         };
@@ -124,7 +125,7 @@ impl StoreSample {
             "{at}: {count:?} batches: {found:?}"
         );
         drop(store);
-        // An open that compacts leaves a record to the next one.
+        // After an open that compacts, the next open appends a record.
         let again = open(&disk).unwrap();
         assert_eq!(again.recovery().torn_tail, None, "{at}");
         drop(again);
@@ -141,7 +142,7 @@ impl StoreSample {
 }
 
 #[test]
-fn a_cut_at_any_byte_opens_to_a_legal_prefix_or_is_refused() {
+fn a_store_with_a_file_cut_at_any_byte_opens_with_the_first_batches_or_is_refused() {
     let sample = StoreSample::new();
     let mut opened_len = 0;
     for &number in &sample.files {
@@ -154,11 +155,11 @@ fn a_cut_at_any_byte_opens_to_a_legal_prefix_or_is_refused() {
             opened_len += usize::from(opened.is_ok());
         }
     }
-    assert!(opened_len > 0, "not even the last record may be cut");
+    assert!(opened_len > 0, "a store with a cut last record is refused too");
 }
 
 #[test]
-fn garbage_and_zeros_after_the_end_are_cut() {
+fn garbage_and_zeros_after_the_end_of_the_last_file_are_truncated() {
     let sample = StoreSample::new();
     let all = sample.states.len() - 1;
     let opened = |content: &DiskContent| {
@@ -181,7 +182,7 @@ fn garbage_and_zeros_after_the_end_are_cut() {
         );
         assert!(content_of(&disk) == with_promise);
         assert_eq!(pairs(&store), sample.states[all]);
-        // Only the last file can end in what a crash left.
+        // Only the last file can have a torn tail.
         for &number in sample.files.iter().filter(|&&number| number != sample.last) {
             let mut content = sample.content.clone();
             content.get_mut(&path(number)).unwrap().extend_from_slice(&tail);
@@ -192,7 +193,7 @@ fn garbage_and_zeros_after_the_end_are_cut() {
 }
 
 #[test]
-fn corruption_is_named_with_file_offset_and_sequence() {
+fn a_corruption_error_has_the_file_the_offset_and_the_sequence_number() {
     let sample = StoreSample::new();
     let mut content = sample.content.clone();
     content.get_mut(&path(sample.last)).unwrap()[FILE_HEADER_LEN] ^= 1;
@@ -212,7 +213,7 @@ fn corruption_is_named_with_file_offset_and_sequence() {
 }
 
 #[test]
-fn a_value_damaged_while_the_store_is_open_fails_its_own_read_and_stops_compaction() {
+fn damage_of_a_value_of_an_open_store_fails_only_reads_of_this_value_and_the_compaction_of_its_file() {
     let disk = new_disk();
     let store = open(&disk).unwrap();
     store.put(b"bad", &[1; 30]).unwrap();
@@ -230,7 +231,7 @@ fn a_value_damaged_while_the_store_is_open_fails_its_own_read_and_stops_compacti
     );
     assert_eq!(store.get(b"good").unwrap().as_deref(), Some([2; 30].as_slice()));
     assert_eq!(store.scan_prefix(b"").unwrap().filter(Result::is_err).count(), 1);
-    // The compaction of the file must not lose the value silently.
+    // The compaction of the file must fail, because it cannot copy the value.
     let error = (0..100)
         .find_map(|_| store.put(b"churn", &[3; 90]).err())
         .unwrap();
@@ -242,7 +243,7 @@ fn a_value_damaged_while_the_store_is_open_fails_its_own_read_and_stops_compacti
 }
 
 #[test]
-fn a_missing_file_is_an_error_of_its_own_and_nothing_is_changed() {
+fn a_missing_file_is_a_segment_missing_error_and_nothing_is_changed() {
     let sample = StoreSample::new();
     for (index, &number) in sample.files[..sample.files.len() - 1].iter().enumerate() {
         let mut content = sample.content.clone();
@@ -264,7 +265,7 @@ fn a_missing_file_is_an_error_of_its_own_and_nothing_is_changed() {
 }
 
 #[test]
-fn files_of_another_store_another_kind_or_a_newer_version_are_refused_by_name() {
+fn files_of_another_store_or_kind_or_version_are_refused_with_their_path() {
     let sample = StoreSample::new();
     let refuse = |change: &dyn Fn(&mut DiskContent), number: u64| {
         let mut content = sample.content.clone();
@@ -317,7 +318,7 @@ fn files_of_another_store_another_kind_or_a_newer_version_are_refused_by_name() 
 }
 
 #[test]
-fn a_file_of_another_store_with_a_number_that_is_not_needed_any_more_is_refused_and_not_removed() {
+fn a_file_of_another_store_with_the_number_of_a_removed_file_is_refused_and_not_removed() {
     let sample = StoreSample::new();
     assert!(!sample.files.contains(&1));
     let obsolete = path(1);
@@ -335,8 +336,8 @@ fn a_file_of_another_store_with_a_number_that_is_not_needed_any_more_is_refused_
 }
 
 #[test]
-fn a_file_that_is_valid_but_not_the_one_its_successor_names_is_refused() {
-    // A file header has 152 bytes; entries take 11 bytes beside the value and the headers of records 32.
+fn a_valid_file_with_another_end_or_other_records_than_its_successor_names_is_refused() {
+    // A file header takes 152 bytes, a record header 32 bytes, and an entry 11 bytes and its value.
     let files_with_first_values = |lens: &[usize]| {
         let disk = new_disk();
         let store = open(&disk).unwrap();
@@ -364,7 +365,7 @@ fn a_file_that_is_valid_but_not_the_one_its_successor_names_is_refused() {
     }
 }
 
-/// The first files of a store with another id, those compaction removed included.
+/// The files of a store with another id, including the files that compactions removed.
 fn other_store() -> DiskContent {
     let disk = new_disk();
     let options = super::FileStoreOptions {
@@ -381,39 +382,43 @@ fn other_store() -> DiskContent {
 }
 
 #[test]
-fn removed_files_that_a_power_loss_brings_back_change_nothing_and_are_removed_again() {
+fn removed_files_that_a_power_loss_restores_change_no_value_and_are_removed_again() {
     let disk = new_disk();
     let store = open(&disk).unwrap();
-    let mut ever = DiskContent::new();
+    let mut all = DiskContent::new();
     store.put(b"deleted", b"value").unwrap();
-    ever.extend(content_of(&disk));
+    all.extend(content_of(&disk));
     store.delete(b"deleted").unwrap();
     store.put(b"changed", b"old").unwrap();
     for round in 0..60_u8 {
         store.put(b"churn", &[round; 100]).unwrap();
         store.put(b"changed", &[round]).unwrap();
-        ever.extend(content_of(&disk));
+        all.extend(content_of(&disk));
     }
     store.close().unwrap();
     let (after, model) = (content_of(&disk), pairs(&store));
-    let gone: Vec<_> = ever
+    let removed: Vec<_> = all
         .keys()
         .filter(|path| !after.contains_key(*path))
         .cloned()
         .collect();
-    assert!(gone.len() >= 5, "too few files were removed");
-    // Each one alone, so with gaps behind it, and all of them.
+    assert!(removed.len() >= 5, "too few files were removed");
+    // Each removed file without the others, and then all of them.
     let reopened_sizes = {
         let disk = disk_of(&after);
         drop(open(&disk).unwrap());
         sizes(&content_of(&disk))
     };
-    for back in gone.iter().map(std::slice::from_ref).chain([gone.as_slice()]) {
+    for restored in removed
+        .iter()
+        .map(std::slice::from_ref)
+        .chain([removed.as_slice()])
+    {
         let mut content = after.clone();
-        content.extend(back.iter().map(|path| (path.clone(), ever[path].clone())));
+        content.extend(restored.iter().map(|path| (path.clone(), all[path].clone())));
         let disk = disk_of(&content);
-        assert_eq!(pairs(&open(&disk).unwrap()), model, "{back:?}");
-        assert_eq!(sizes(&content_of(&disk)), reopened_sizes, "{back:?}");
+        assert_eq!(pairs(&open(&disk).unwrap()), model, "{restored:?}");
+        assert_eq!(sizes(&content_of(&disk)), reopened_sizes, "{restored:?}");
     }
 }
 
@@ -422,7 +427,7 @@ mod full {
     use super::*;
 
     #[test]
-    fn a_flipped_bit_anywhere_opens_to_a_state_no_older_than_the_promise_or_is_refused() {
+    fn a_store_with_a_flipped_bit_opens_with_at_least_the_promised_batches_or_is_refused() {
         let sample = StoreSample::new();
         let (mut opened_len, mut promised_len) = (0, 0);
         for &number in &sample.files {
@@ -439,10 +444,10 @@ mod full {
                 }
             }
         }
-        assert!(opened_len > 0, "not even the last record may be torn");
         assert!(
-            promised_len > 0,
-            "no flipped bit was refused because of a later promise"
+            opened_len > 0,
+            "a store with a damaged last record is refused too"
         );
+        assert!(promised_len > 0, "no open failed because of a later promise");
     }
 }

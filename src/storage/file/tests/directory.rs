@@ -1,4 +1,4 @@
-//! The directory of a store on a real disk is removed. The store is opened on its own.
+//! The directory of a store on a real disk is removed. No database uses the store.
 
 use std::sync::Arc;
 

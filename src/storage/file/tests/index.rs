@@ -1,3 +1,5 @@
+//! The check of the index's invariants.
+
 pub(super) use crate::storage::file::index::{BTreeMap, KeyIndex, allocated_bytes};
 
 impl KeyIndex {
@@ -16,15 +18,15 @@ impl KeyIndex {
         );
         let live_bytes = self.values.values().map(|location| u64::from(location.len));
         assert_eq!(self.live_bytes, live_bytes.sum::<u64>());
-        for (number, (counted, kept)) in by_file {
-            assert_eq!(counted, kept, "needed bytes of file {number}");
+        for (number, (expected, found)) in by_file {
+            assert_eq!(found, expected, "needed bytes of file {number}");
         }
         let mut expected: BTreeMap<Vec<u8>, u32> = BTreeMap::new();
         for (key, location) in &self.values {
             expected.insert(key.to_vec(), location.outdated_len + 1);
         }
         for (key, location) in &self.removals {
-            assert!(location.outdated_len > 0, "a removal that nothing needs: {key:?}");
+            assert!(location.outdated_len > 0, "a removal is not needed: {key:?}");
             expected.insert(key.to_vec(), location.outdated_len);
         }
         if let Some(values_len) = values_len {

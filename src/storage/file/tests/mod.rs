@@ -1,4 +1,4 @@
-//! Tests of the whole store on a disk in memory, against the naivest model there is.
+//! Tests of the whole store on a simulated disk, against an ordered map.
 
 mod compaction;
 mod crash;
@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::format::{FILE_HEADER_LEN, FileHeader, KeyChange, Record, compacted_entries};
-use super::names::Name;
+use super::names::StoreFileName;
 use super::{FileStore, FileStoreOptions};
 use crate::Error;
 use crate::fs::FileAccess;
@@ -27,7 +27,7 @@ use crate::lock::lock;
 use crate::storage::{BatchOperation, StorageEngine, WriteBatch};
 use crate::testing::sim_disk::{DiskModel, Fate, Image, ImageChoice, Piece, SimDisk, SimDiskOptions, Tear};
 
-/// A naive store: the pairs.
+/// The model of a store: the pairs.
 type StorePairs = BTreeMap<Vec<u8>, Vec<u8>>;
 /// The content of a disk: every file's bytes by path.
 type DiskContent = BTreeMap<PathBuf, Vec<u8>>;
@@ -37,7 +37,7 @@ const DIR: &str = "/db/store";
 const SEGMENT_BYTES: u64 = 512;
 /// Small enough for a record of several sectors, so that records tear.
 const SECTOR_BYTES: u32 = 64;
-/// How many images of one crash are tried.
+/// The most images of one crash that are tried.
 const IMAGES_MAX: usize = 14;
 const SEED: u64 = 0x5eed;
 
@@ -48,7 +48,7 @@ fn options() -> FileStoreOptions {
     }
 }
 
-/// A disk with the directory `db` and nothing in it.
+/// A disk with only the empty directory `db`.
 fn new_disk() -> SimDisk {
     disk_of(&DiskContent::new())
 }
@@ -63,7 +63,7 @@ fn disk_of(content: &DiskContent) -> SimDisk {
     disk_of_image(&image)
 }
 
-/// A disk that holds `image`, and gives an ordinal to every call.
+/// A disk that holds `image`. Every call gets an ordinal, also a read.
 fn disk_of_image(image: &Image) -> SimDisk {
     let options = SimDiskOptions {
         sector_bytes: SECTOR_BYTES,
@@ -73,7 +73,7 @@ fn disk_of_image(image: &Image) -> SimDisk {
     SimDisk::with_options(image, options)
 }
 
-/// Everything written.
+/// All written content.
 fn content_of(disk: &SimDisk) -> DiskContent {
     let image = disk.image(&ImageChoice::All);
     let files = image.files();
@@ -82,12 +82,12 @@ fn content_of(disk: &SimDisk) -> DiskContent {
         .collect()
 }
 
-/// The images that a power loss may leave, and the one with zeros in the place of all that was not synced.
+/// The images that a power loss may leave, and the image with zeros in the place of all unsynced bytes.
 fn images(disk: &SimDisk) -> impl Iterator<Item = Image> {
     images_up_to(disk, IMAGES_MAX)
 }
 
-/// As [`images`], with up to `len_max` of the first ones.
+/// Like [`images`], but with at most `len_max` images besides the one with zeros.
 fn images_up_to(disk: &SimDisk, len_max: usize) -> impl Iterator<Item = Image> {
     let zeros = Fate::Torn(Tear::new([(u32::MAX, Piece::Zeros)]));
     let undurable = disk.undurable().into_iter();
@@ -98,7 +98,7 @@ fn images_up_to(disk: &SimDisk, len_max: usize) -> impl Iterator<Item = Image> {
     choices.map(|choice| disk.image(&choice))
 }
 
-/// The calls that were made, each as its kind and path.
+/// The operations of the disk, each as its kind and path.
 fn operations(disk: &SimDisk) -> Vec<String> {
     let recording = disk.recording();
     let operations = recording.operations();
@@ -119,7 +119,7 @@ fn open_with(disk: &SimDisk, options: &FileStoreOptions) -> Result<FileStore, Er
     FileStore::open_within(access(disk), DIR, options, limits())
 }
 
-/// Small enough for compactions of several steps, and for more files than open ones.
+/// Small enough for compactions of several steps, and for more files than open handles.
 fn limits() -> Limits {
     Limits {
         store_step_bytes: 100,
@@ -140,7 +140,7 @@ fn first_cause(error: &Error) -> &Error {
 }
 
 fn path(number: u64) -> PathBuf {
-    Path::new(DIR).join(Name::Data(number).build())
+    Path::new(DIR).join(StoreFileName::Data(number).build())
 }
 
 /// The path of the last file of the log.
@@ -167,10 +167,12 @@ fn pairs(store: &FileStore) -> StorePairs {
 /// The numbers of the files of the log, in the order of their places; the tail is the last.
 fn log_files(content: &DiskContent) -> Vec<u64> {
     let headers =
-        files(content).filter_map(|(path, bytes)| match Name::parse(path.file_name()?.to_str()?)? {
-            Name::Data(_) => FileHeader::decode(bytes, path).ok(),
-            Name::Temporary(_) => None,
-        });
+        files(content).filter_map(
+            |(path, bytes)| match StoreFileName::parse(path.file_name()?.to_str()?)? {
+                StoreFileName::Data(_) => FileHeader::decode(bytes, path).ok(),
+                StoreFileName::Temporary(_) => None,
+            },
+        );
     let mut headers: Vec<_> = headers.collect();
     headers.sort_by_key(|header| (header.first_place, Reverse(header.number)));
     let mut places = 0;
@@ -199,7 +201,7 @@ fn apply(pairs: &mut StorePairs, batch: &WriteBatch) {
     }
 }
 
-/// Checks every invariant that holds when no call is under way.
+/// Checks every invariant that holds between calls.
 fn validate(store: &FileStore, disk: &SimDisk, segment_bytes_max: u64) {
     let stats = store.stats().unwrap();
     let content = content_of(disk);
@@ -211,7 +213,7 @@ fn validate(store: &FileStore, disk: &SimDisk, segment_bytes_max: u64) {
     let bound = 2 * stats.live_bytes + segment_bytes_max;
     assert!(stats.total_bytes <= bound, "{stats:?} is over {bound}");
     let is_compacting = lock(&store.compaction).is_some();
-    // A compaction in progress has counted values that its files still hold.
+    // A compaction in progress has subtracted values from the counts that its files still hold.
     let values_len = (!is_compacting).then(|| values_of_keys(&content));
     store
         .index
@@ -238,8 +240,8 @@ fn values_of_keys(content: &DiskContent) -> BTreeMap<Vec<u8>, u32> {
             continue;
         }
         let mut offset = FILE_HEADER_LEN;
-        while let Some(record) = Record::decode(bytes, header.seed(), offset) {
-            record.operations().for_each(&mut count);
+        while let Some(record) = Record::decode_checked(bytes, header.seed(), offset) {
+            record.changes().for_each(&mut count);
             offset = record.end;
         }
     }

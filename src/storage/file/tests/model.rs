@@ -1,4 +1,4 @@
-//! Behaviour without faults: random operations against the model, the bound on size, snapshots, threads.
+//! Behaviour without faults: random operations against the model, the bound on the files, scans, threads.
 
 use std::thread;
 
@@ -43,13 +43,12 @@ fn expect_prefix(store: &FileStore, model: &StorePairs, prefix: &[u8]) {
 }
 
 #[test]
-fn random_operations_and_reopenings_agree_with_the_model_and_keep_the_bound_on_size() {
+fn random_operations_and_reopens_agree_with_the_model_and_stay_within_the_bound_on_the_files() {
     for seed in 0..12 {
         println!("seed {seed}");
         let mut random = Random::new(seed);
         let (disk, mut model) = (new_disk(), StorePairs::new());
-        // From a handful of keys, where nearly everything is garbage, to many tiny ones, where headers weigh
-        // most.
+        // From a few keys, with mostly garbage, to many small pairs, with mostly headers.
         let (keys, value_len_max) = [(4, 300), (40, 60), (400, 0), (30, 2000)][seed as usize % 4];
         let mut options = options();
         let mut store = super::open_with(&disk, &options).unwrap();
@@ -95,7 +94,7 @@ fn random_operations_and_reopenings_agree_with_the_model_and_keep_the_bound_on_s
 }
 
 #[test]
-fn deleting_everything_leaves_at_most_a_segment_and_reopens_empty() {
+fn after_deletes_of_all_keys_the_files_take_at_most_a_segment_and_the_store_reopens_empty() {
     let disk = new_disk();
     let store = open(&disk).unwrap();
     for number in 0..200_u32 {
@@ -113,7 +112,7 @@ fn deleting_everything_leaves_at_most_a_segment_and_reopens_empty() {
 }
 
 #[test]
-fn a_batch_larger_than_a_segment_is_kept_whole_and_loses_its_garbage() {
+fn a_batch_larger_than_a_segment_is_one_file_and_compaction_reclaims_its_garbage() {
     let disk = new_disk();
     let store = open(&disk).unwrap();
     let mut batch = WriteBatch::new();
@@ -140,7 +139,7 @@ fn a_batch_larger_than_a_segment_is_kept_whole_and_loses_its_garbage() {
 }
 
 #[test]
-fn a_scan_shows_the_state_as_of_its_call_while_compaction_removes_the_files() {
+fn a_scan_returns_the_state_as_of_its_call_while_compaction_replaces_the_files() {
     let disk = new_disk();
     let store = open(&disk).unwrap();
     for number in 0..20_u32 {
@@ -153,20 +152,20 @@ fn a_scan_shows_the_state_as_of_its_call_while_compaction_removes_the_files() {
             store.put(&number.to_be_bytes(), &round.to_be_bytes()).unwrap();
         }
     }
-    // The scan holds replaced files. The bound leaves them out.
-    let kept = log_files(&content_of(&disk));
-    let is_kept = |content: &super::DiskContent| content.len() > kept.len() + 1;
-    assert!(is_kept(&content_of(&disk)));
+    // The scan uses replaced files, so they are not removed. They do not count for the bound.
+    let log_files_len = log_files(&content_of(&disk)).len();
+    let has_replaced_files = |content: &super::DiskContent| content.len() > log_files_len + 1;
+    assert!(has_replaced_files(&content_of(&disk)));
     assert_eq!(scan.map(Result::unwrap).collect::<StorePairs>(), before);
     for _ in 0..3 {
         store.put(b"more", b"").unwrap();
     }
-    assert!(!is_kept(&content_of(&disk)));
+    assert!(!has_replaced_files(&content_of(&disk)));
     validate(&store, &disk, SEGMENT_BYTES);
 }
 
 #[test]
-fn readers_see_every_batch_wholly_or_not_at_all_while_another_thread_writes() {
+fn readers_get_the_whole_of_each_batch_or_nothing_of_it_while_another_thread_writes() {
     let disk = new_disk();
     let store = open(&disk).unwrap();
     let write = |round: u32| {
@@ -180,22 +179,22 @@ fn readers_see_every_batch_wholly_or_not_at_all_while_another_thread_writes() {
     thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                let mut seen = 0;
-                while seen < 500 {
+                let mut last = 0;
+                while last < 500 {
                     let pairs = pairs(&store);
                     let first = pairs[&vec![0]].clone();
                     assert_eq!(pairs.len(), 8);
                     assert!(pairs.values().all(|value| *value == first), "{pairs:?}");
                     let now = u32::from_be_bytes(first.try_into().unwrap());
-                    assert!(now >= seen, "went back from {seen} to {now}");
+                    assert!(now >= last, "round {now} after round {last}");
                     assert!(u32::from_be_bytes(store.get(&[7]).unwrap().unwrap().try_into().unwrap()) >= now);
-                    seen = now;
+                    last = now;
                 }
             });
         }
         scope.spawn(|| (1..=500).for_each(write));
     });
-    // No reader has a file any more.
+    // No reader uses a replaced file any more.
     write(501);
     validate(&store, &disk, SEGMENT_BYTES);
 }
@@ -215,7 +214,7 @@ fn the_same_operations_give_the_same_bytes() {
 }
 
 #[test]
-fn flush_syncs_once_for_what_was_written_and_not_again() {
+fn a_flush_syncs_only_if_something_was_written_since_the_last_sync() {
     let disk = new_disk();
     let store = open(&disk).unwrap();
     store.flush().unwrap();
@@ -233,7 +232,7 @@ fn flush_syncs_once_for_what_was_written_and_not_again() {
 }
 
 #[test]
-fn keys_and_batches_over_their_limits_are_refused_before_anything_is_written() {
+fn keys_and_batches_over_their_limits_are_refused_and_nothing_is_written() {
     let disk = new_disk();
     let store = open(&disk).unwrap();
     let before = operations(&disk).len();
@@ -255,7 +254,7 @@ fn keys_and_batches_over_their_limits_are_refused_before_anything_is_written() {
     for error in [store.put(b"", b""), store.delete(b"")] {
         assert!(matches!(error, Err(Error::InvalidInput { field: "key", .. })));
     }
-    // One value four times over, so that a batch over the limit takes little memory.
+    // The same value four times, so that a batch over the limit takes little memory.
     let quarter = vec![0; STORE_BATCH_BYTES_MAX as usize / 4];
     let operation = KeyChange {
         key: b"k",

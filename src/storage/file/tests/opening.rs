@@ -1,11 +1,11 @@
-//! What open makes of directories: none, empty, foreign, read back by the real file system.
+//! Opens of directories that are missing, empty or hold other files, and the store on the real file system.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::format::FileHeader;
-use super::super::names::Name;
+use super::super::names::StoreFileName;
 use super::{
     DIR, DiskContent, FileStore, FileStoreOptions, access, content_of, disk_of, files, first_cause,
     last_path, limits, log_files, new_disk, open, operations, options, pairs, path, sizes, validate,
@@ -58,7 +58,7 @@ fn a_missing_directory_is_made_and_the_store_is_empty() {
 }
 
 #[test]
-fn a_missing_parent_and_a_file_in_the_place_of_the_directory_are_errors_with_the_path() {
+fn a_missing_parent_directory_and_a_file_with_the_name_of_the_directory_are_errors_with_the_path() {
     let disk = new_disk();
     let error = FileStore::open(access(&disk), "/elsewhere/store", &options()).unwrap_err();
     assert!(
@@ -77,7 +77,7 @@ fn a_missing_parent_and_a_file_in_the_place_of_the_directory_are_errors_with_the
 }
 
 #[test]
-fn foreign_files_stay_and_leftover_temporary_files_go() {
+fn open_ignores_foreign_files_and_removes_temporary_files() {
     let foreign = [
         "lock",
         "1.tdstore",
@@ -88,18 +88,24 @@ fn foreign_files_stay_and_leftover_temporary_files_go() {
     for name in foreign {
         content.insert(Path::new(DIR).join(name), b"theirs".to_vec());
     }
-    let left = content.clone();
+    let foreign = content.clone();
     for number in [1, 2, u64::MAX] {
-        content.insert(Path::new(DIR).join(Name::Temporary(number).build()), vec![1; 40]);
+        content.insert(
+            Path::new(DIR).join(StoreFileName::Temporary(number).build()),
+            vec![1; 40],
+        );
     }
     let disk = disk_of(&content);
     open(&disk).unwrap().put(b"key", b"value").unwrap();
     let mut after = content_of(&disk);
     assert!(after.remove(&path(1)).is_some());
-    assert_eq!(after, left);
+    assert_eq!(after, foreign);
 
     let mut content = content_of(&disk);
-    content.insert(Path::new(DIR).join(Name::Temporary(2).build()), Vec::new());
+    content.insert(
+        Path::new(DIR).join(StoreFileName::Temporary(2).build()),
+        Vec::new(),
+    );
     let disk = disk_of(&content);
     assert_eq!(pairs(&open(&disk).unwrap()).len(), 1);
     assert!(
@@ -110,7 +116,7 @@ fn foreign_files_stay_and_leftover_temporary_files_go() {
 }
 
 #[test]
-fn opening_a_store_that_is_whole_puts_a_durable_copy_of_the_last_file_in_its_place() {
+fn opening_a_closed_store_replaces_the_last_file_by_a_durable_copy() {
     let disk = new_disk();
     let store = open(&disk).unwrap();
     store.put(b"key", b"value").unwrap();
@@ -139,7 +145,7 @@ fn opening_a_store_that_is_whole_puts_a_durable_copy_of_the_last_file_in_its_pla
 }
 
 #[test]
-fn a_store_opened_unchanged_reads_as_any_other_and_its_first_write_or_flush_runs_the_repair() {
+fn a_store_that_was_opened_unchanged_reads_like_any_store_and_its_first_write_or_flush_runs_the_repair() {
     type FirstCall = fn(&FileStore) -> Result<(), Error>;
     let disk = new_disk();
     let store = open(&disk).unwrap();
@@ -152,13 +158,16 @@ fn a_store_opened_unchanged_reads_as_any_other_and_its_first_write_or_flush_runs
     let mut before = content_of(&disk);
     let last = *log_files(&before).last().unwrap();
     before.get_mut(&path(last)).unwrap().extend_from_slice(&[7; 20]);
-    before.insert(Path::new(DIR).join(Name::Temporary(9).build()), vec![1; 40]);
-    let firsts: [FirstCall; 3] = [
+    before.insert(
+        Path::new(DIR).join(StoreFileName::Temporary(9).build()),
+        vec![1; 40],
+    );
+    let first_calls: [FirstCall; 3] = [
         StorageEngine::flush,
         |store| store.put(&[0], b"new"),
         |store| store.delete(&[0]),
     ];
-    for (index, first) in firsts.into_iter().enumerate() {
+    for (index, first) in first_calls.into_iter().enumerate() {
         let disk = disk_of(&before);
         let store = FileStore::open_unchanged(access(&disk), DIR, &options(), Limits::default()).unwrap();
         assert_eq!(pairs(&store), model);
@@ -184,7 +193,7 @@ fn a_store_opened_unchanged_reads_as_any_other_and_its_first_write_or_flush_runs
 }
 
 #[test]
-fn after_a_failed_repair_the_store_is_not_changed_any_more_and_still_reads() {
+fn after_a_failed_repair_the_store_still_reads_and_changes_nothing_any_more() {
     let disk = new_disk();
     open(&disk).unwrap().put(b"key", b"value").unwrap();
     let store = FileStore::open_unchanged(access(&disk), DIR, &options(), Limits::default()).unwrap();
@@ -208,7 +217,7 @@ fn after_a_failed_repair_the_store_is_not_changed_any_more_and_still_reads() {
 }
 
 #[test]
-fn a_new_store_gets_the_id_given_or_a_random_one_and_keeps_it() {
+fn a_new_store_gets_the_given_id_or_a_random_one_that_never_changes() {
     let id = |disk: &SimDisk| {
         let content = content_of(disk);
         u128::from_le_bytes(content[&last_path(&content)][12..28].try_into().unwrap())
@@ -227,7 +236,7 @@ fn a_new_store_gets_the_id_given_or_a_random_one_and_keeps_it() {
 }
 
 #[test]
-fn the_real_file_system_serves_it_and_keeps_removed_files_readable() {
+fn on_the_real_file_system_a_scan_can_read_replaced_files_and_a_close_removes_them() {
     let temp = TempDir::new("file-store");
     let dir = temp.path();
     let open = || FileStore::open_within(Arc::new(RealFiles), dir, &options(), limits()).unwrap();
@@ -238,7 +247,7 @@ fn the_real_file_system_serves_it_and_keeps_removed_files_readable() {
         store.put(b"churn", &[round; 100]).unwrap();
         store.put(b"first", &[round]).unwrap();
     }
-    assert!(path_in(dir, 1).exists(), "the scan has the file");
+    assert!(path_in(dir, 1).exists(), "the scan still uses the file");
     assert_eq!(
         scan.map(Result::unwrap).collect::<Vec<_>>(),
         [(b"first".to_vec(), b"value".to_vec())]
@@ -251,11 +260,11 @@ fn the_real_file_system_serves_it_and_keeps_removed_files_readable() {
 }
 
 fn path_in(dir: &Path, number: u64) -> PathBuf {
-    dir.join(Name::Data(number).build())
+    dir.join(StoreFileName::Data(number).build())
 }
 
 #[test]
-fn bytes_of_the_last_file_that_lie_behind_its_copy_are_no_records() {
+fn bytes_of_the_original_after_the_end_of_its_copy_are_not_valid_records() {
     let disk = new_disk();
     let store = open(&disk).unwrap();
     store.put(b"key", b"value").unwrap();

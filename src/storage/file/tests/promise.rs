@@ -1,4 +1,4 @@
-//! Promises at the end of use and after recovery, and the history across files.
+//! Promise records of a close and of a recovery, and the history across files.
 
 use super::super::format::{FILE_HEADER_LEN, FileHeader, RECORD_HEADER_LEN, Record};
 use super::{
@@ -9,18 +9,18 @@ use crate::Error;
 use crate::limits::Limits;
 use crate::storage::StorageEngine;
 
-/// A store of one file with three records, ended by `last`.
-fn content_after(last: impl FnOnce(FileStore)) -> DiskContent {
+/// The content of a store of one file with three records, after `end`, the last step of the session.
+fn content_after(end: impl FnOnce(FileStore)) -> DiskContent {
     let disk = new_disk();
     let store = open(&disk).unwrap();
     for key in 0..3_u8 {
         store.put(&[key], &[key; 20]).unwrap();
     }
-    last(store);
+    end(store);
     content_of(&disk)
 }
 
-/// Every flipped bit of the last file, and whether the store then opens with as many pairs.
+/// For each bit of the last file: the number of pairs, or the error, of an open after the bit was flipped.
 fn flips(content: &DiskContent) -> impl Iterator<Item = (usize, Result<usize, Error>)> {
     let last = last_path(content);
     let len = content[&last].len();
@@ -33,8 +33,8 @@ fn flips(content: &DiskContent) -> impl Iterator<Item = (usize, Result<usize, Er
 }
 
 #[test]
-fn after_a_close_a_flipped_bit_is_refused_or_takes_nothing_away() {
-    // The last record was taken for a torn one, and cut.
+fn after_a_close_a_flipped_bit_is_refused_or_loses_no_pair() {
+    // The last record passed for a torn one, and was truncated.
     let content = content_after(|store| store.close().unwrap());
     let mut refused = 0;
     for (bit, opened) in flips(&content) {
@@ -47,9 +47,9 @@ fn after_a_close_a_flipped_bit_is_refused_or_takes_nothing_away() {
 }
 
 #[test]
-fn after_a_recovery_a_flipped_bit_is_refused_or_takes_nothing_away() {
-    let died = content_after(drop);
-    let disk = disk_of(&died);
+fn after_a_recovery_a_flipped_bit_is_refused_or_loses_no_pair() {
+    let unclosed = content_after(drop);
+    let disk = disk_of(&unclosed);
     drop(open(&disk).unwrap());
     for (bit, opened) in flips(&content_of(&disk)) {
         assert!(
@@ -59,13 +59,13 @@ fn after_a_recovery_a_flipped_bit_is_refused_or_takes_nothing_away() {
     }
     let is_cut = |(_, opened): (usize, Result<usize, Error>)| opened.is_ok_and(|found| found == 2);
     assert!(
-        flips(&died).any(is_cut),
-        "a torn record of a store that died is cut"
+        flips(&unclosed).any(is_cut),
+        "a torn record of a store without a close is truncated"
     );
 }
 
 #[test]
-fn opening_and_closing_again_and_again_does_not_grow_the_store() {
+fn repeated_opens_and_closes_do_not_grow_the_store() {
     let content = content_after(|store| store.close().unwrap());
     let disk = disk_of(&content);
     for _ in 0..5 {
@@ -85,7 +85,7 @@ fn opening_and_closing_again_and_again_does_not_grow_the_store() {
 }
 
 #[test]
-fn a_write_after_a_close_is_kept_and_the_next_close_promises_it() {
+fn a_write_after_a_close_is_recovered_and_the_next_close_promises_it() {
     let disk = disk_of(&content_after(|store| store.close().unwrap()));
     let store = open(&disk).unwrap();
     store.close().unwrap();
@@ -100,7 +100,7 @@ fn a_write_after_a_close_is_kept_and_the_next_close_promises_it() {
 }
 
 #[test]
-fn a_close_is_power_safe_and_keeps_the_bound_on_the_files() {
+fn after_a_close_a_power_loss_loses_nothing_and_the_files_are_within_their_bound() {
     for len in 0..200_usize {
         let disk = new_disk();
         let store = open(&disk).unwrap();
@@ -120,14 +120,17 @@ fn a_close_is_power_safe_and_keeps_the_bound_on_the_files() {
 }
 
 #[test]
-fn closing_a_store_opened_unchanged_repairs_and_promises_it() {
-    let died = content_after(drop);
-    let disk = disk_of(&died);
+fn the_close_of_a_store_that_was_opened_unchanged_repairs_it_and_promises_its_records() {
+    let unclosed = content_after(drop);
+    let disk = disk_of(&unclosed);
     let store = FileStore::open_unchanged(access(&disk), super::DIR, &options(), Limits::default()).unwrap();
-    assert!(content_of(&disk) == died);
+    assert!(content_of(&disk) == unclosed);
     store.close().unwrap();
     let promised = content_of(&disk);
-    assert_eq!(promised[&path(2)].len(), died[&path(1)].len() + RECORD_HEADER_LEN);
+    assert_eq!(
+        promised[&path(2)].len(),
+        unclosed[&path(1)].len() + RECORD_HEADER_LEN
+    );
     assert!(flips(&promised).all(|(_, opened)| opened.map_or(true, |found| found == 3)));
 }
 
@@ -143,7 +146,7 @@ fn records_that_compaction_writes_at_open_are_promised_too() {
         store.put(&[round % 3], &[round; 40]).unwrap();
     }
     drop(store);
-    // Within narrower segments the file is over the bound.
+    // With smaller segments the file is over the bound.
     let disk = disk_of(&content_of(&disk));
     let store = open(&disk).unwrap();
     let model = pairs(&store);
@@ -151,7 +154,7 @@ fn records_that_compaction_writes_at_open_are_promised_too() {
     drop(store);
     let content = content_of(&disk);
     assert!(!content.contains_key(&path(1)));
-    // The next open records the sum of the compacted files, and the one after it finds nothing to do.
+    // The next open records the digest sum. The open after it appends nothing.
     drop(open(&disk).unwrap());
     let recorded = content_of(&disk);
     drop(open(&disk).unwrap());
@@ -167,12 +170,12 @@ fn records_that_compaction_writes_at_open_are_promised_too() {
 }
 
 #[test]
-fn a_report_tells_files_records_the_cut_tail_and_leftovers() {
+fn a_report_has_the_numbers_of_files_and_records_and_the_torn_tail_and_the_leftovers() {
     let mut content = content_after(|store| store.close().unwrap());
     let whole_len = content[&path(1)].len() as u64;
     content.get_mut(&path(1)).unwrap().extend_from_slice(&[7; 20]);
     for number in [1, 9] {
-        let name = super::Name::Temporary(number).build();
+        let name = super::StoreFileName::Temporary(number).build();
         content.insert(std::path::Path::new(super::DIR).join(name), vec![1; 40]);
     }
     let store = open(&disk_of(&content)).unwrap();
@@ -185,7 +188,7 @@ fn a_report_tells_files_records_the_cut_tail_and_leftovers() {
 }
 
 #[test]
-fn a_report_counts_files_that_compaction_no_longer_needed_as_leftovers() {
+fn a_report_counts_replaced_files_as_leftovers() {
     let disk = new_disk();
     let store = open(&disk).unwrap();
     store.put(b"key", &[0; 600]).unwrap();
@@ -202,7 +205,7 @@ fn a_report_counts_files_that_compaction_no_longer_needed_as_leftovers() {
     assert_eq!(store.recovery().leftovers_removed, 1);
 }
 
-/// Two copies of one store that diverged: the same number of records of the same lengths.
+/// Two diverged copies of one store, with the same number of records of the same lengths.
 fn copies() -> [DiskContent; 2] {
     let origin = content_after(|store| store.close().unwrap());
     [1_u8, 2].map(|copy| {
@@ -217,7 +220,7 @@ fn copies() -> [DiskContent; 2] {
 }
 
 #[test]
-fn files_of_two_copies_that_diverged_are_never_mixed() {
+fn a_mix_of_files_of_two_diverged_copies_is_refused() {
     let copies = copies();
     let names: Vec<_> = copies[0].keys().cloned().collect();
     assert!(names.iter().eq(copies[1].keys()));
@@ -238,7 +241,7 @@ fn files_of_two_copies_that_diverged_are_never_mixed() {
             Ok(store) => assert_eq!(pairs(&store), models[of(names.len() - 1)], "{choice:b}"),
             Err(Error::ForeignHistory { path, .. }) => {
                 assert!(names.contains(&path));
-                assert!(content_of(&disk) == mixed, "{choice:b}: refused and yet changed");
+                assert!(content_of(&disk) == mixed, "{choice:b}: refused and changed");
                 foreign += 1;
             }
             Err(error) => panic!("{choice:b}: {error}"),
@@ -248,7 +251,7 @@ fn files_of_two_copies_that_diverged_are_never_mixed() {
 }
 
 #[test]
-fn the_history_continues_over_rotations_compactions_and_openings() {
+fn the_history_continues_across_rotations_compactions_and_openings() {
     let disk = new_disk();
     for round in 0..40_u8 {
         let store = open(&disk).unwrap();
@@ -265,7 +268,8 @@ fn the_history_continues_over_rotations_compactions_and_openings() {
     assert!(files(&content_of(&disk)).all(|(path, _)| *path > super::path(20)));
 }
 
-/// The record headers of file `number` of a store that writes more records after those in `begin`, and their offsets.
+/// The record headers of file `number`, with their offsets, of a store with the content `begin` that writes more
+/// records.
 fn later_headers(
     begin: &DiskContent,
     store_id: u128,
@@ -288,7 +292,7 @@ fn later_headers(
     let seed = FileHeader::decode(bytes, &path(number)).unwrap().seed();
     let mut headers = Vec::new();
     let mut offset = FILE_HEADER_LEN;
-    while let Some(record) = Record::decode(bytes, seed, offset) {
+    while let Some(record) = Record::decode_checked(bytes, seed, offset) {
         headers.push((offset, bytes[offset..offset + RECORD_HEADER_LEN].to_vec()));
         offset = record.end;
     }
@@ -296,7 +300,7 @@ fn later_headers(
 }
 
 #[test]
-fn a_copied_record_header_in_a_key_or_value_is_no_promise_and_no_record() {
+fn the_bytes_of_a_record_header_in_a_key_or_value_are_neither_a_promise_nor_a_record() {
     let before = content_after(|store| store.close().unwrap());
     let torn_at = before[&path(1)].len();
     // An entry begins 32 bytes after its record, the key 6 bytes after its entry.
@@ -304,12 +308,13 @@ fn a_copied_record_header_in_a_key_or_value_is_no_promise_and_no_record() {
     let value_at = key_at + 2 + RECORD_HEADER_LEN;
     let own_id = options().store_id.unwrap();
     let none = DiskContent::new();
-    // Each at its own place: of another store, of the file that was written again, of another file. Of this file, at another place.
+    // Headers at their own offset: of another store, of the original of the copied file, of another file. Then headers
+    // of this file at another offset.
     let other_store = later_headers(&none, 0xbeef, 1, 1 << 16);
     let original = later_headers(&none, own_id, 1, 1 << 16);
     let other_file = later_headers(&before, own_id, 3, 512);
-    let other_place = later_headers(&before, own_id, 2, 1 << 16);
-    let moved = other_place.into_iter().map(|(at, header)| (at + 8, header));
+    let own_file = later_headers(&before, own_id, 2, 1 << 16);
+    let moved = own_file.into_iter().map(|(at, header)| (at + 8, header));
     let copies: Vec<_> = [other_store, original, other_file]
         .into_iter()
         .flatten()

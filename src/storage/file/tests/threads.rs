@@ -1,4 +1,4 @@
-//! Two threads: writes beside the steps of a compaction, beside a sync, and after a failure.
+//! Two threads: writes during the steps of a compaction, during a sync, and after a failure.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -20,11 +20,12 @@ use crate::testing::sim_disk::{Image, SimDisk};
 use crate::testing::workload::Random;
 
 #[test]
-fn a_key_that_another_thread_writes_while_a_compaction_copies_it_keeps_its_new_value() {
+fn a_key_that_another_thread_writes_while_a_compaction_copies_it_has_its_new_value() {
     let disk = new_disk();
     let store_of_hook: Arc<OnceLock<Weak<FileStore>>> = Arc::default();
     let overwritten: Arc<Mutex<Vec<u8>>> = Arc::default();
-    // One copy of each call is disturbed, so that the files stay within their limit: over it the other thread would wait.
+    // The other thread writes during at most one copy of each call, so that the files stay within their limit: over the
+    // limit it would wait.
     let is_armed = Arc::new(AtomicBool::new(false));
     let (hooked, noted, armed) = (
         Arc::clone(&store_of_hook),
@@ -34,7 +35,8 @@ fn a_key_that_another_thread_writes_while_a_compaction_copies_it_keeps_its_new_v
     let files = ForwardingFiles::new(access(&disk), move |call| {
         let is_new = call.role() == FileRole::NewStoreFile;
         match &call.operation {
-            // The step has chosen its entries, and holds no lock that a write takes. The first one begins with its lengths.
+            // The step has selected its entries, and holds no lock that a write takes. The first entry begins with its
+            // two lengths in 6 bytes; its key has one byte.
             FileOperation::Write { bytes, offset }
                 if is_new && *offset > 0 && armed.swap(false, Ordering::SeqCst) =>
             {
@@ -85,10 +87,10 @@ fn a_key_that_another_thread_writes_while_a_compaction_copies_it_keeps_its_new_v
 /// The value that the second thread puts.
 const NEW_VALUE: [u8; 100] = [0xff; 100];
 
-/// A flush that makes no sync fails the test after this time.
+/// The test fails if no sync begins within this time.
 const SYNC_WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// A store with one pair whose syncs, once armed, wait for a message with their outcome.
+/// A store with one pair. While `is_armed` is true, each of its syncs waits for a message with its result.
 struct HeldSyncs {
     store: FileStore,
     is_armed: Arc<AtomicBool>,
@@ -96,7 +98,7 @@ struct HeldSyncs {
     outcomes: Sender<io::Result<()>>,
 }
 
-/// Armed.
+/// Makes the store; `is_armed` is true.
 fn hold_syncs(disk: &SimDisk) -> HeldSyncs {
     let is_armed = Arc::new(AtomicBool::new(false));
     let (begin, begun) = channel();
@@ -123,7 +125,7 @@ fn hold_syncs(disk: &SimDisk) -> HeldSyncs {
 }
 
 #[test]
-fn puts_and_gets_of_other_threads_go_on_while_a_flush_syncs() {
+fn other_threads_can_put_and_get_while_a_flush_syncs() {
     let disk = new_disk();
     let held = hold_syncs(&disk);
     let store = &held.store;
@@ -140,14 +142,14 @@ fn puts_and_gets_of_other_threads_go_on_while_a_flush_syncs() {
         flush.join().unwrap().unwrap();
     });
     held.is_armed.store(false, Ordering::SeqCst);
-    // The flush covers what was written before it, no more: the records after it are synced by the next one.
+    // The flush covers only the records before it: the next flush syncs the records after it.
     let before = disk.operations_len();
     store.flush().unwrap();
     assert_eq!(disk.operations_len(), before + 1);
 }
 
 #[test]
-fn a_failed_sync_is_known_to_every_thread_before_another_sync_begins() {
+fn after_a_failed_sync_every_thread_gets_the_error_and_no_other_sync_begins() {
     let disk = new_disk();
     let held = hold_syncs(&disk);
     let store = &held.store;
@@ -157,7 +159,7 @@ fn a_failed_sync_is_known_to_every_thread_before_another_sync_begins() {
         let others: Vec<_> = (0..3).map(|_| scope.spawn(|| store.flush())).collect();
         store.put(b"key", b"later").unwrap();
         held.outcomes.send(Err(io::ErrorKind::Other.into())).unwrap();
-        // Another sync would succeed.
+        // If another sync began, it would succeed.
         for _ in 0..3 {
             held.outcomes.send(Ok(())).unwrap();
         }
@@ -179,8 +181,8 @@ fn a_failed_sync_is_known_to_every_thread_before_another_sync_begins() {
     assert!(matches!(store.put(b"key", b""), Err(Error::Poisoned { .. })));
 }
 
-/// Runs `call` on a store whose tail is not full, and puts another key during the first sync of the tail by it. Returns the disk
-/// and the images that a power loss could leave before each later operation that makes something durable.
+/// Runs `call` on a store whose tail is not full, and puts another key during its first sync of the tail. Returns the
+/// disk, and the images that a power loss could leave before each later sync of a file or directory.
 fn with_a_put_during_the_first_sync(call: fn(&FileStore) -> Result<(), Error>) -> (SimDisk, Vec<Image>) {
     let disk = new_disk();
     let store_of_hook: Arc<OnceLock<Weak<FileStore>>> = Arc::default();
@@ -216,7 +218,7 @@ fn with_a_put_during_the_first_sync(call: fn(&FileStore) -> Result<(), Error>) -
     store.put(b"before", b"value").unwrap();
     is_armed.store(true, Ordering::SeqCst);
     call(&store).unwrap();
-    assert!(!is_armed.load(Ordering::SeqCst), "nothing was synced");
+    assert!(!is_armed.load(Ordering::SeqCst), "the call did not sync");
     drop(store);
     let later_images = std::mem::take(&mut *lock(&later_images));
     assert!(!later_images.is_empty());
@@ -224,7 +226,7 @@ fn with_a_put_during_the_first_sync(call: fn(&FileStore) -> Result<(), Error>) -
 }
 
 #[test]
-fn a_record_that_is_written_during_the_sync_of_a_rotation_or_a_close_is_no_damage_after_a_power_loss() {
+fn a_record_written_during_the_sync_of_a_rotation_or_a_close_is_not_corruption_after_a_power_loss() {
     let rotate: fn(&FileStore) -> Result<(), Error> = |store| store.rotate_if(|_| true);
     for call in [rotate, |store: &FileStore| store.close()] {
         let (disk, later_images) = with_a_put_during_the_first_sync(call);
@@ -240,7 +242,7 @@ fn a_record_that_is_written_during_the_sync_of_a_rotation_or_a_close_is_no_damag
 }
 
 #[test]
-fn after_a_failed_write_of_a_close_no_other_thread_writes() {
+fn after_a_write_of_a_close_has_failed_no_other_thread_writes() {
     for _ in 0..400 {
         let disk = new_disk();
         let (is_armed, has_failed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));

@@ -79,7 +79,7 @@ impl std::error::Error for LineError {}
 /// let text = "at_ms,signal,entity,user\n1700000000000,view,7,42\n1700000000500,veiw,7,42\n";
 /// let events: Vec<_> = EventFile::parse(text.as_bytes(), &schema_for(&["view"])).collect();
 /// assert_eq!(events[0].as_ref().unwrap().entity.0, 7);
-/// assert_eq!(events[1].as_ref().unwrap_err().to_string(), "line 3, column 2: no signal \"veiw\" in the schema");
+/// assert_eq!(events[1].as_ref().unwrap_err().to_string(), "line 3, column 2: the schema has no signal \"veiw\"");
 /// ```
 #[derive(Debug)]
 pub struct EventFile<'a, R> {

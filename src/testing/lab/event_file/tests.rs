@@ -84,7 +84,7 @@ fn quoted_fields_hold_separators_and_quotes() {
 fn each_bad_line_is_refused_with_its_number_and_column_and_the_others_are_read() {
     let many = format!("1,view,1,1,1,{}", vec!["1"; 65].join("|"));
     let bad: [(&[u8], &str); 11] = [
-        (b"2,veiw,2", "2: no signal \"veiw\" in the schema"),
+        (b"2,veiw,2", "2: the schema has no signal \"veiw\""),
         (b"x,view,2", "1: at_ms \"x\" is not a number in its range"),
         (b",view,2", "1: at_ms is missing"),
         (b"1,view", "3: entity is missing"),

@@ -12,7 +12,7 @@ pub(super) fn tinier_options(schema: Schema) -> Options {
     let options = tiny_options(schema);
     let limits = Limits {
         zeros_bytes_max: 300,
-        store_piece_bytes: 2048,
+        store_write_bytes: 2048,
         closed_log_bytes_max: 512,
         ..options.limits
     };

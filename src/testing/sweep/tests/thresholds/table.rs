@@ -38,7 +38,7 @@ pub(super) fn of_limits(limits: &Limits) -> Vec<Threshold> {
         forgetting_steps_len,
         closed_log_bytes_max,
         changed_state_bytes_max: _,
-        store_piece_bytes,
+        store_write_bytes,
         store_step_bytes: _,
         store_share_factor: _,
         store_unsynced_bytes_max: _,
@@ -104,8 +104,8 @@ pub(super) fn of_limits(limits: &Limits) -> Vec<Threshold> {
                 && matches!(run.calls.last(), Some(Operation::Record { .. }))
                 && !is_due
         }),
-        row("store_piece_bytes", move |run| {
-            run.has_split_write("store", store_piece_bytes as u64)
+        row("store_write_bytes", move |run| {
+            run.has_split_write("store", store_write_bytes as u64)
         }),
         row("store_step_bytes", |run| run.copies_of_compactions() > 1),
         row("store_share_factor", |run| run.calls_of_compactions() > 1),
