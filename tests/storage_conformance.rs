@@ -1,5 +1,5 @@
-//! fjall as a storage engine goes through the conformance checks of the test kit, in real child processes and on a real
-//! disk that is full for a while. The embedded store and the one in memory go through them beside the kit itself.
+//! Runs the conformance checks of the test kit on the storage engine over fjall: in one process, in child processes
+//! that are killed, and on a full disk. The checks of the embedded and the in-memory store are tests of the kit.
 
 #[path = "support/fjall_storage.rs"]
 mod fjall_storage;
@@ -9,14 +9,15 @@ mod temp_dir;
 
 #[cfg(feature = "test-utils")]
 #[test]
-fn fjall_conforms() {
+fn the_storage_engine_over_fjall_conforms() {
     use fjall_storage::FjallStorage;
     use tidaldb::testing::conformance::Conformance;
 
     let report = Conformance::new("fjall", |dir| FjallStorage::open(dir)).check();
     report.assert_conforms();
 
-    // No simulated disk reaches inside of it; everything else was checked, where a disk can be filled.
+    // fjall does not write to a simulated disk. The kit makes all other checks; those of a full disk only if it can
+    // fill one.
     let not_applicable: Vec<_> = report.not_applicable().collect();
     let simulated = [
         "power-loss",
@@ -36,26 +37,26 @@ fn fjall_conforms() {
     );
 }
 
-/// Without the test kit there is no proof of conformance, only that a batch is there after reopening.
+/// Without the test kit this file checks only one property.
 #[cfg(not(feature = "test-utils"))]
 #[test]
-fn without_the_kit_fjall_is_only_seen_to_keep_a_batch_over_a_reopening() {
+fn a_batch_in_fjall_exists_after_reopening() {
     use tidaldb::storage::{StorageEngine, WriteBatch};
 
     let dir = temp_dir::TempDir::new("fjall");
-    let storage = fjall_storage::FjallStorage::open(dir.path()).expect("it opens");
+    let storage = fjall_storage::FjallStorage::open(dir.path()).expect("fjall opens");
     let mut batch = WriteBatch::new();
-    batch.put(*b"kept", *b"1");
+    batch.put(*b"present", *b"1");
     batch.put(*b"removed", *b"2");
     batch.delete(*b"removed");
-    storage.write_batch(batch).expect("it is written");
-    storage.flush().expect("it is flushed");
+    storage.write_batch(batch).expect("the batch is written");
+    storage.flush().expect("the storage is flushed");
     drop(storage);
-    let storage = fjall_storage::FjallStorage::open(dir.path()).expect("it opens again");
+    let storage = fjall_storage::FjallStorage::open(dir.path()).expect("fjall opens again");
     let pairs: Vec<_> = storage
         .scan_prefix(b"")
-        .expect("it is scanned")
+        .expect("the scan begins")
         .map(Result::unwrap)
         .collect();
-    assert_eq!(pairs, [(b"kept".to_vec(), b"1".to_vec())]);
+    assert_eq!(pairs, [(b"present".to_vec(), b"1".to_vec())]);
 }

@@ -1,4 +1,4 @@
-//! The command line.
+//! The command line of the benchmarks.
 
 use std::path::PathBuf;
 
@@ -17,13 +17,13 @@ pub(crate) struct BenchArgs {
     pub(crate) processor: bool,
     pub(crate) svg: Option<PathBuf>,
     pub(crate) is_growth: bool,
-    /// False in a test run of all targets, which starts the program without cargo's `--bench`.
+    /// True if the program got `--bench`. `cargo test --all-targets` starts the program without it.
     pub(crate) is_measured: bool,
-    /// The measurement of memory that this process was started for.
+    /// The name of the measurement, in a child process that was started for one.
     pub(crate) child: Option<String>,
 }
 
-/// The command line of the program; with `--quick` it has other defaults.
+/// The command line of the program. With `--quick` the defaults differ.
 pub(crate) fn command_line(is_quick: bool) -> CommandLine {
     let [events, synced, spread, rounds] = if is_quick {
         [20_000, 160, 20_000, 1]
@@ -31,47 +31,51 @@ pub(crate) fn command_line(is_quick: bool) -> CommandLine {
         [1_000_000, 4000, 1_000_000, 5]
     };
     CommandLine::new("ledger [OPTIONS] [GROUP...]")
-        .option("--events N", events, "events of the job")
+        .option("--events N", events, "the number of events of the job")
         .option(
             "--synced N",
             synced,
-            "events where each call is synced, by one thread; by 16 threads four times as many",
+            "the number of events where one thread syncs each call; four times as many for 16 threads",
         )
-        .option("--spread N", spread, "changed states of the large checkpoint")
-        .option("--rounds N", rounds, "how often everything is measured")
+        .option(
+            "--spread N",
+            spread,
+            "the number of changed states of the large checkpoint",
+        )
+        .option("--rounds N", rounds, "the number of rounds")
         .option(
             "--dir PATH",
             "",
-            "where the databases lie; default below the target directory of the build",
+            "the directory of the databases; default: below the target directory of the build",
         )
         .option(
             "--processor",
             "",
-            "rates per processor second too, which a busy machine changes less",
+            "also prints rates for each second of processor time, which a busy machine changes less",
         )
         .option(
             "--growth",
             "",
-            "how the figures grow over three decades, instead of the groups",
+            "measures the growth of the figures over three decades instead of the groups",
         )
-        .option("--svg FILE", "", "draws that there too")
+        .option("--svg FILE", "", "with --growth: draws the curves to this file")
         .option(
             "--quick",
             "",
-            "small sizes and one round by default: whether it runs, not how fast",
+            "sets small sizes and one round as defaults: a test of the program, not of its speed",
         )
         .option("--bench", "", "")
         .option("--child GROUP", "", "")
         .words(
-            "Groups, all unless given:",
-            GROUPS.map(|(name, what, _)| (name, what)),
+            "Groups; default: all of them:",
+            GROUPS.map(|(name, description, _)| (name, description)),
         )
 }
 
-/// Looks the values of the options up.
+/// Reads the values of the options.
 ///
 /// # Errors
-/// The first wrong value.
+/// The message for the first wrong value.
 pub(crate) fn read(given: &GivenArguments) -> Result<BenchArgs, String> {
     let dir = given.path("--dir");
     Ok(BenchArgs {

@@ -2,12 +2,10 @@
 
 use crate::table::TextTable;
 
-/// What a figure counts, and which way is better.
+/// The unit of a figure. More is better for `PerSecond`, less is better for all others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FigureUnit {
-    /// How many in a second; more is better.
     PerSecond,
-    /// The others: less is better.
     Nanoseconds,
     Microseconds,
     Milliseconds,
@@ -22,7 +20,7 @@ impl FigureUnit {
         digits(value / scale) + name
     }
 
-    /// What a value of about this size is divided by, and what follows its digits then.
+    /// The divisor for the display of a value of about this size, and the name of the resulting unit.
     fn scale(self, value: f64) -> (f64, &'static str) {
         match self {
             Self::PerSecond if value >= 1e6 => (1e6, " M/s"),
@@ -38,7 +36,7 @@ impl FigureUnit {
     }
 }
 
-/// Three digits that count, or all before the point.
+/// The value with three significant digits, or with all digits before the point.
 fn digits(value: f64) -> String {
     let decimals = match value.abs() {
         below if below < 10.0 => 2,
@@ -48,7 +46,7 @@ fn digits(value: f64) -> String {
     format!("{value:.decimals$}")
 }
 
-/// One figure: a value for each round.
+/// One figure, with a value for each round.
 #[derive(Debug, Clone)]
 pub(crate) struct Figure {
     pub(crate) name: String,
@@ -74,7 +72,7 @@ impl Figure {
     }
 }
 
-/// The middle value, or the mean of the two in the middle. There is at least one.
+/// The middle value, or the mean of the two values in the middle. Expects at least one value.
 pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -86,7 +84,7 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// Figures in the order in which they came first.
+/// The figures, in the order of their first values.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct FigureBoard {
     pub(crate) figures: Vec<Figure>,
@@ -117,7 +115,7 @@ impl FigureBoard {
     }
 }
 
-/// Rows as a Markdown table; the first one is its head. Columns but the first are set to the right.
+/// The rows as a Markdown table. The first row is the head. All columns except the first are aligned to the right.
 pub(crate) fn markdown(rows: &[Vec<String>]) -> String {
     let columns_len = rows.iter().map(Vec::len).max().unwrap_or(0);
     let mut table = TextTable::of_numbers(0, vec![0; columns_len.saturating_sub(1)]);

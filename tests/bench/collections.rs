@@ -1,6 +1,7 @@
-//! Benchmarks of collections: time for each added member, time to open, memory for each member, each in a process of its own.
+//! Benchmarks of collections: the time of an add, the time of an open, and the memory for each member, each in a
+//! separate process.
 //!
-//! Dense ids follow one another. Random ids are spread over all 64 bits.
+//! Dense ids are consecutive numbers. Random ids are spread over all 64 bits.
 
 use std::path::Path;
 
@@ -8,18 +9,18 @@ use tidaldb::{Durability, EntityId, TidalDb};
 
 use crate::args::BenchArgs;
 use crate::board::FigureUnit::{Bytes, Milliseconds, Nanoseconds};
+use crate::environment::resident_bytes;
 use crate::growth::Curves;
-use crate::place::resident_bytes;
 use crate::stopwatch::timed;
 use crate::{Bench, Measured, engine, memory};
 
 const NAME: &str = "collection 0";
 /// The number of members of each of the other collections.
 const OTHER_LEN: usize = 1000;
-/// The number of adds that are measured beside other collections.
+/// The number of measured adds to a collection in a database with other collections.
 const ADDS_LEN: usize = 20_000;
 
-/// The id with this number: the number itself, or its hash by `SplitMix64`, which is different for each number.
+/// The id with this number: the number itself, or its hash by `SplitMix64`. Different numbers have different hashes.
 fn id(number: usize, is_random: bool) -> EntityId {
     let number = number as u64;
     if !is_random {
@@ -35,28 +36,30 @@ fn open(dir: &Path) -> Result<TidalDb, tidaldb::Error> {
     engine::open_without_checkpoints(dir, Durability::OperatingSystem)
 }
 
-/// Adds members one by one, and opens the database again, in two children.
+/// Adds members one by one in one child process, and opens the database again in another.
 pub(crate) fn members(bench: &Bench, curves: &mut Curves, size: usize) -> Measured {
     for (names, added, opened) in [
         (DENSE, "members-dense", "members-opened"),
         (RANDOM, "members-random", "members-opened"),
     ] {
-        let dir = bench.place.fresh("growth")?;
+        let dir = bench.dir.empty_dir("growth")?;
         let figures = [
             memory::start(added, &dir, size)?,
             memory::start(opened, &dir, size)?,
         ]
         .concat();
-        let of = |name: &str| {
-            let found = figures.iter().find(|(found, _)| found == name);
-            found.map(|(_, value)| *value).ok_or("the child did not print it")
-        };
-        let each = |name: &str| Ok::<_, &str>(of(name)? / size as f64);
+        let each = |name: &str| Ok::<_, String>(memory::figure(&figures, name)? / size as f64);
         curves.add(names[0], "members", Nanoseconds, size, each("ns to add")?);
         curves.add(names[1], "members", Bytes, size, each("bytes added")?);
         curves.add(names[2], "members", Bytes, size, each("bytes opened")?);
         curves.add(names[3], "members", Bytes, size, each("bytes counted")?);
-        curves.add(names[4], "members", Milliseconds, size, of("ns to open")? / 1e6);
+        curves.add(
+            names[4],
+            "members",
+            Milliseconds,
+            size,
+            memory::figure(&figures, "ns to open")? / 1e6,
+        );
     }
     Ok(())
 }
@@ -76,9 +79,9 @@ const RANDOM: [&str; 5] = [
     "random members: time to open",
 ];
 
-/// Time of one add to a small collection beside others with this many members.
-pub(crate) fn beside_others(bench: &Bench, curves: &mut Curves, size: usize) -> Measured {
-    let db = open(&bench.place.fresh("growth")?)?;
+/// The time of one add to a small collection. The other collections of the database have `size` members.
+pub(crate) fn add_with_others(bench: &Bench, curves: &mut Curves, size: usize) -> Measured {
+    let db = open(&bench.dir.empty_dir("growth")?)?;
     for first in (0..size).step_by(OTHER_LEN) {
         let name = format!("other {first}");
         db.create_collection(&name)?;
@@ -89,7 +92,7 @@ pub(crate) fn beside_others(bench: &Bench, curves: &mut Curves, size: usize) -> 
     db.create_collection(NAME)?;
     let (added, seconds) = timed(|| add(&db, ADDS_LEN, true));
     added?;
-    let name = "one add beside other collections";
+    let name = "one add with other collections";
     curves.add(
         name,
         "members of others",
@@ -103,16 +106,16 @@ pub(crate) fn beside_others(bench: &Bench, curves: &mut Curves, size: usize) -> 
 fn add(db: &TidalDb, len: usize, is_random: bool) -> Measured {
     for number in 0..len {
         if !db.add_to_collection(NAME, id(number, is_random))? {
-            return Err("the member was there".into());
+            return Err("the collection had the member before".into());
         }
     }
     Ok(())
 }
 
-/// The measurement in a process that was started for it. `what` is its name.
-pub(crate) fn child(args: &BenchArgs, what: &str) -> Measured {
+/// The measurement `name`, in a child process that was started for it.
+pub(crate) fn child(args: &BenchArgs, name: &str) -> Measured {
     let print = |name: &str, value: f64| println!("{name}\t{value}");
-    if what == "members-opened" {
+    if name == "members-opened" {
         let before = resident_bytes();
         let (db, seconds) = timed(|| open(&args.dir));
         let db = db?;
@@ -122,13 +125,17 @@ pub(crate) fn child(args: &BenchArgs, what: &str) -> Measured {
         return if found == args.events as u64 {
             Ok(())
         } else {
-            Err(format!("{found} members").into())
+            Err(format!(
+                "the reopened collection has {found} members instead of {}",
+                args.events
+            )
+            .into())
         };
     }
     let db = open(&args.dir)?;
     db.create_collection(NAME)?;
     let before = resident_bytes();
-    let (added, seconds) = timed(|| add(&db, args.events, what == "members-random"));
+    let (added, seconds) = timed(|| add(&db, args.events, name == "members-random"));
     added?;
     print("bytes added", (resident_bytes() - before) as f64);
     print("bytes counted", db.statistics()?.collections_bytes as f64);

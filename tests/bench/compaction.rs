@@ -1,5 +1,5 @@
-//! Benchmarks of the compaction of the embedded store: the longest put beside cold data, the bytes that are written for each
-//! byte that is put, and the time of a batch that rewrites all pairs.
+//! Benchmarks of the compaction of the embedded store: the longest put in a store with cold data, the bytes written for
+//! each byte put, and the time of a batch that rewrites all pairs.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use tidaldb::storage::{FileStore, FileStoreOptions, StorageEngine, WriteBatch};
 
 use crate::board::FigureUnit::{Bytes, Count, Milliseconds};
 use crate::board::median;
+use crate::environment::written_bytes;
 use crate::growth::Curves;
-use crate::place::written_bytes;
 use crate::stopwatch::timed;
 use crate::{Bench, Measured};
 
@@ -18,9 +18,10 @@ const VALUE_BYTES: usize = 1000;
 const HOT_BYTES: usize = 64 << 10;
 const BATCH_LEN: u64 = 1000;
 
-/// Puts of one key beside so many cold pairs, until garbage as long as the cold data was compacted.
-pub(crate) fn beside_cold_data(bench: &Bench, curves: &mut Curves, size: usize) -> Measured {
-    let dir = bench.place.fresh("growth")?;
+/// Measures puts of one key in a store with `size` cold pairs, until the compacted garbage is as large as the cold
+/// data.
+pub(crate) fn of_puts_with_cold_data(bench: &Bench, curves: &mut Curves, size: usize) -> Measured {
+    let dir = bench.dir.empty_dir("growth")?;
     let store = filled(&dir, size as u64)?;
     let hot = vec![9; HOT_BYTES];
     let puts_len = (size * VALUE_BYTES).max(256 * HOT_BYTES) / HOT_BYTES;
@@ -34,16 +35,22 @@ pub(crate) fn beside_cold_data(bench: &Bench, curves: &mut Curves, size: usize) 
         most = most.max(written_bytes() - before);
     }
     let each = (written_bytes() - before) as f64 / (puts_len * HOT_BYTES) as f64;
-    let of = "cold pairs of 1 kB";
-    curves.add("slowest put of 64 KiB", of, Milliseconds, size, slowest * 1e3);
-    curves.add("most written by a put", of, Bytes, size, most as f64);
-    curves.add("written for each byte put", of, Count, size, each);
+    let size_unit = "cold pairs of 1 kB";
+    curves.add(
+        "slowest put of 64 KiB",
+        size_unit,
+        Milliseconds,
+        size,
+        slowest * 1e3,
+    );
+    curves.add("most written by a put", size_unit, Bytes, size, most as f64);
+    curves.add("written for each byte put", size_unit, Count, size, each);
     Ok(())
 }
 
-/// Overwrites of so many pairs in no order, three times as many.
+/// Measures overwrites of `size` pairs in random order, with three overwrites for each pair on average.
 pub(crate) fn of_overwrites(bench: &Bench, curves: &mut Curves, size: usize) -> Measured {
-    let dir = bench.place.fresh("growth")?;
+    let dir = bench.dir.empty_dir("growth")?;
     let size = size as u64;
     let store = filled(&dir, size)?;
     let value = vec![5; VALUE_BYTES];
@@ -55,7 +62,7 @@ pub(crate) fn of_overwrites(bench: &Bench, curves: &mut Curves, size: usize) -> 
     let each = (written_bytes() - before) as f64 / (3 * size * VALUE_BYTES as u64) as f64;
     let stats = store.stats()?;
     if stats.total_bytes > 2 * stats.live_bytes + FileStoreOptions::default().segment_bytes_max {
-        return Err("the files are over their bound".into());
+        return Err("the files of the store are larger than their bound".into());
     }
     curves.add(
         "written for each byte overwritten",
@@ -67,9 +74,10 @@ pub(crate) fn of_overwrites(bench: &Bench, curves: &mut Curves, size: usize) -> 
     Ok(())
 }
 
-/// A batch that rewrites so many small pairs, flushed, as a checkpoint of all states is. The first rewrites are not measured.
+/// Measures a flushed batch that rewrites `size` small pairs, like a checkpoint of all states. The first three batches
+/// are not measured.
 pub(crate) fn of_rewrites(bench: &Bench, curves: &mut Curves, size: usize) -> Measured {
-    let dir = bench.place.fresh("growth")?;
+    let dir = bench.dir.empty_dir("growth")?;
     let store = FileStore::open(
         Arc::new(RealFiles),
         dir.join("store"),
@@ -95,7 +103,7 @@ pub(crate) fn of_rewrites(bench: &Bench, curves: &mut Curves, size: usize) -> Me
     Ok(())
 }
 
-/// A flushed store with so many pairs.
+/// A flushed store with `len` pairs.
 fn filled(dir: &Path, len: u64) -> Result<FileStore, tidaldb::Error> {
     let store = FileStore::open(
         Arc::new(RealFiles),

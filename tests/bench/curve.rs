@@ -1,22 +1,22 @@
-//! A figure over the size of what it depends on, and the power law that fits it.
+//! The growth of a figure with a size, and the power law that fits it.
 
 use crate::board::{FigureUnit, median};
 
-/// Values of all rounds at each size, ascending.
+/// A figure with the values of all rounds at each size, ascending by size.
 #[derive(Debug, Clone)]
 pub(crate) struct Curve {
     pub(crate) name: &'static str,
-    /// What the size counts.
-    pub(crate) of: &'static str,
+    /// The unit of the size, such as "events".
+    pub(crate) size_unit: &'static str,
     pub(crate) unit: FigureUnit,
     pub(crate) points: Vec<(usize, Vec<f64>)>,
 }
 
 impl Curve {
-    pub(crate) fn new(name: &'static str, of: &'static str, unit: FigureUnit) -> Self {
+    pub(crate) fn new(name: &'static str, size_unit: &'static str, unit: FigureUnit) -> Self {
         Self {
             name,
-            of,
+            size_unit,
             unit,
             points: Vec::new(),
         }
@@ -30,7 +30,7 @@ impl Curve {
         }
     }
 
-    /// What a value at that size is for one of what it grows with.
+    /// The value divided by the size, as text.
     pub(crate) fn show_each(&self, size: usize, value: f64) -> String {
         let each = value / size as f64;
         match self.unit {
@@ -41,7 +41,7 @@ impl Curve {
     }
 }
 
-/// The exponents of the power laws through the medians of all sizes and of the last two.
+/// The exponents of the power laws through the medians of all sizes and of the last two sizes.
 pub(crate) fn exponents(points: &[(usize, Vec<f64>)]) -> [f64; 2] {
     [points, &points[points.len().saturating_sub(2)..]].map(exponent)
 }

@@ -1,4 +1,4 @@
-//! How long the disk itself takes to sync an append: what every durable figure is to be read beside.
+//! The time of the disk itself for an append with a sync. Compare every durable figure with it.
 #![expect(
     clippy::disallowed_methods,
     reason = "it measures the disk, without the engine"
@@ -11,14 +11,14 @@ use std::path::Path;
 
 use crate::stopwatch::timed;
 
-/// The files that are appended to: one that each append makes longer, so that a sync writes its new length too, and one whose
-/// zeros were written and synced ahead.
+/// The kinds of measured files. An append makes a growing file longer, so that the sync writes the new length too. The
+/// other file has zeros that were written and synced before.
 pub(crate) const FILES: [(&str, bool); 2] = [("growing file", false), ("zeros ahead", true)];
 
 /// The mean time of an append of `bytes` with its `fdatasync`, in microseconds, over `appends` of them.
 ///
 /// # Errors
-/// Those of the file.
+/// The errors of the file system.
 pub(crate) fn sync_microseconds(
     dir: &Path,
     has_zeros: bool,

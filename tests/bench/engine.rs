@@ -1,4 +1,4 @@
-//! The measured databases: how they are opened, and the job as events of theirs.
+//! The measured databases: their options, and the job as events of the engine.
 
 use std::path::Path;
 
@@ -7,7 +7,8 @@ use tidaldb::{Durability, EntityId, Error, Options, Schema, Signal, SignalEvent,
 use crate::stopwatch::timed;
 use crate::workload::{self, BATCH_LEN, HALF_LIVES_MS, JobEvent, SIGNALS};
 
-/// The signals of the job, with the default windows. The last one is positive, which costs nothing without users.
+/// The signals of the job, with the default windows. The last signal is positive, which costs nothing for events
+/// without users.
 pub(crate) fn schema() -> Schema {
     (0..SIGNALS).fold(Schema::new(), |schema, index| {
         let signal = HALF_LIVES_MS
@@ -20,12 +21,12 @@ pub(crate) fn schema() -> Schema {
     })
 }
 
-/// Opens with the options that are the default but for the durability.
+/// Opens a database with the default options, except the durability.
 pub(crate) fn open(dir: &Path, durability: Durability) -> Result<TidalDb, Error> {
     TidalDb::open(dir, Options::new(schema()).durability(durability))
 }
 
-/// The same, and no checkpoint is made but on demand.
+/// The same, without automatic checkpoints.
 pub(crate) fn open_without_checkpoints(dir: &Path, durability: Durability) -> Result<TidalDb, Error> {
     let options = Options::new(schema())
         .durability(durability)
@@ -33,25 +34,25 @@ pub(crate) fn open_without_checkpoints(dir: &Path, durability: Durability) -> Re
     TidalDb::open(dir, options)
 }
 
-/// The job as the engine takes it.
+/// The events of the job for the engine.
 pub(crate) fn job(len: usize) -> Vec<SignalEvent<'static>> {
     workload::events(len).iter().map(event).collect()
 }
 
-/// One event for each of `len` pairs of entity and signal, as the engine takes it.
+/// One event for each of `len` pairs of entity and signal, for the engine.
 pub(crate) fn spread(len: usize) -> Vec<SignalEvent<'static>> {
     workload::spread(len).iter().map(event).collect()
 }
 
-/// One event as the engine takes it.
-pub(crate) fn event(touch: &JobEvent) -> SignalEvent<'static> {
-    SignalEvent::new(SignalId(touch.signal), EntityId(touch.entity), touch.at_ms)
+/// One event for the engine.
+pub(crate) fn event(event: &JobEvent) -> SignalEvent<'static> {
+    SignalEvent::new(SignalId(event.signal), EntityId(event.entity), event.at_ms)
 }
 
-/// Records all events in batches of `batch_len`, by `threads` threads that take batches in turn.
+/// Records all events in batches of `batch_len`, with `threads` threads that take the batches in turn.
 ///
 /// # Errors
-/// The first of any thread.
+/// The first error of a thread.
 pub(crate) fn record(
     db: &TidalDb,
     events: &[SignalEvent<'_>],
@@ -74,20 +75,20 @@ pub(crate) fn record(
     })
 }
 
-/// A database in `dir` into which the events were recorded in batches, without a checkpoint.
+/// A database in `dir` with these events, recorded in batches and without a checkpoint.
 ///
 /// # Errors
-/// Those of the engine.
+/// The errors of the engine.
 pub(crate) fn filled(dir: &Path, events: &[SignalEvent<'_>]) -> Result<TidalDb, Error> {
     let db = open_without_checkpoints(dir, Durability::OperatingSystem)?;
     record(&db, events, BATCH_LEN, 1)?;
     Ok(db)
 }
 
-/// Opens the database again, and returns the seconds that it took.
+/// Opens the database again, and returns it with the seconds that the open took.
 ///
 /// # Errors
-/// Those of the engine.
+/// The errors of the engine.
 pub(crate) fn reopen(dir: &Path) -> Result<(TidalDb, f64), Error> {
     let (db, seconds) = timed(|| open_without_checkpoints(dir, Durability::OperatingSystem));
     Ok((db?, seconds))

@@ -1,19 +1,19 @@
-//! What cohorts and co-engagement cost: the job in batches of 256 with one final sync, with each of them on.
+//! The cost of cohorts and co-engagement: the job in batches of 256 with one final sync, with one or both of them.
 //!
-//! Every event is by one of 50,000 users. A user is in two cohorts, of ten each, which gives each key up to twenty
-//! cohort states; one signal of four is positive and feeds co-engagement with its default bounds.
+//! Every event has one of 50,000 users. A user is in two cohorts, one of ten of each kind, so each key has up to twenty
+//! cohort states. One signal of four is positive and feeds co-engagement with its default bounds.
 
 use tidaldb::{CohortId, Durability, Error, SignalEvent, UserId};
 
 use crate::engine;
-use crate::place::BenchDir;
+use crate::environment::BenchDir;
 use crate::stopwatch::timed;
 use crate::workload::{BATCH_LEN, Random, SEED, below};
 
 const USERS: u64 = 50_000;
 const COHORTS: u64 = 10;
 
-/// The parts that are on beside scores and windows.
+/// The parts of the engine that the events use in addition to scores and windows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Extra {
     pub(crate) name: &'static str,
@@ -21,7 +21,7 @@ pub(crate) struct Extra {
     users: bool,
 }
 
-/// Each alone, and both.
+/// Each part alone, and both.
 pub(crate) const EXTRAS: [Extra; 3] = [
     extra("with cohorts", true, false),
     extra("with co-engagement", false, true),
@@ -32,12 +32,12 @@ const fn extra(name: &'static str, cohorts: bool, users: bool) -> Extra {
     Extra { name, cohorts, users }
 }
 
-/// Records the job with what is on, and gives how many seconds that took and how many cohort states came of it.
+/// Records the job with the given parts. Returns the seconds that it took and the number of cohort states.
 ///
 /// # Errors
-/// Those of the engine and of the directory.
+/// The errors of the engine and of the directory.
 pub(crate) fn record(
-    place: &BenchDir,
+    bench_dir: &BenchDir,
     job: &[SignalEvent<'_>],
     extra: Extra,
 ) -> Result<(f64, usize), Box<dyn std::error::Error>> {
@@ -55,7 +55,7 @@ pub(crate) fn record(
         }
     };
     let events: Vec<SignalEvent<'_>> = job.iter().map(&mut extend).collect();
-    let dir = place.fresh("extras")?;
+    let dir = bench_dir.empty_dir("extras")?;
     let db = engine::open_without_checkpoints(&dir, Durability::OperatingSystem)?;
     let (recorded, seconds) = timed(|| -> Result<(), Error> {
         engine::record(&db, &events, BATCH_LEN, 1)?;

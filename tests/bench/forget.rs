@@ -1,5 +1,5 @@
-//! The time of forgetting, over the size of the database and over the number of states and rings of the entity, and the time
-//! that a writer waits for it.
+//! The time to forget an entity, by the size of the database and by the number of states and rings of the entity, and
+//! the time that a writer waits in the meantime.
 
 use std::error::Error;
 use std::path::Path;
@@ -14,16 +14,19 @@ use crate::board::median;
 use crate::stopwatch::timed;
 use crate::workload::{BATCH_LEN, BEGIN_MS};
 
-/// The number of entities that are forgotten at each size.
+/// The number of forgotten entities at each size.
 const FORGETS_LEN: u64 = 100;
 /// The number of items that a user engages with.
 const RING_LEN: u64 = 32;
 
-/// The time to forget one entity, and the longest call of a writer during forgetting and without it, in microseconds.
+/// Times in microseconds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ForgetTimes {
+    /// The time to forget one entity.
     pub(crate) each: f64,
+    /// The longest call of a writer while an entity is forgotten.
     pub(crate) pause: f64,
+    /// The longest call of the same writer before the entity is forgotten.
     pub(crate) pause_without: f64,
 }
 
@@ -49,7 +52,8 @@ fn like(entity: u64) -> SignalEvent<'static> {
     SignalEvent::new(SignalId(0), EntityId(entity), BEGIN_MS)
 }
 
-/// The median time to forget an unknown and a known entity of a database of `size` items, in microseconds.
+/// The median times to forget an entity without events and an entity with events, in a database of `size` items, in
+/// microseconds.
 pub(crate) fn of_size(dir: &Path, size: usize) -> Result<[f64; 2], tidaldb::Error> {
     let db = open(dir)?;
     let size = size as u64;
@@ -74,7 +78,7 @@ pub(crate) fn of_size(dir: &Path, size: usize) -> Result<[f64; 2], tidaldb::Erro
 }
 
 /// Forgets one item that is in the rings of `size` users. Returns the time in microseconds.
-pub(crate) fn of_holders(dir: &Path, size: usize) -> Result<f64, tidaldb::Error> {
+pub(crate) fn of_rings(dir: &Path, size: usize) -> Result<f64, tidaldb::Error> {
     let db = open(dir)?;
     let pair = |user: u64| [1, 2 + user % 50_000].map(|item| like(item).with_user(UserId(user)));
     record(&db, (0..size as u64).flat_map(pair))?;
@@ -82,7 +86,8 @@ pub(crate) fn of_holders(dir: &Path, size: usize) -> Result<f64, tidaldb::Error>
     forgotten.map(|_| seconds * 1e6)
 }
 
-/// Forgets an entity with states in `size` cohorts, while a writer records another entity. Returns medians of three rounds.
+/// Forgets an entity with states in `size` cohorts while a writer records another entity. Returns the medians of three
+/// rounds.
 pub(crate) fn of_cohorts(dir: &Path, size: usize) -> Result<ForgetTimes, Box<dyn Error>> {
     let db = open(dir)?;
     let times: Result<Vec<ForgetTimes>, _> = (0..3).map(|_| once_of_cohorts(&db, size)).collect();
@@ -111,13 +116,13 @@ fn once_of_cohorts(db: &TidalDb, size: usize) -> Result<ForgetTimes, Box<dyn Err
             for _ in 0..size {
                 pause_without = pause_without.max(call()?);
             }
-            ready.send(()).expect("the other side waits");
+            ready.send(()).expect("the main thread waits");
             while pause == 0.0 || !stop.load(Ordering::Relaxed) {
                 pause = pause.max(call()?);
             }
             Ok::<_, tidaldb::Error>((pause_without, pause))
         });
-        // An error means that the writer has failed. `join` returns the cause.
+        // `recv` returns an error if the writer has failed. `join` returns the cause.
         let forgotten = wait.recv().ok().map(|()| timed(|| db.forget_entity(EntityId(1))));
         stop.store(true, Ordering::Relaxed);
         let (pause_without, pause) = writer.join().expect("the writer does not panic")?;

@@ -1,6 +1,7 @@
-//! How the figures grow: each over three decades of its size, with the exponent of a power law fitted to it.
+//! The growth of the figures over three decades of a size, with the exponent of a power law fitted to each.
 //!
-//! An exponent of 1 is linear; the one over the last decade alone leaves aside the costs that a small size has anyway.
+//! An exponent of 1 is linear. The exponent over the last decade excludes the fixed costs, which dominate at small
+//! sizes.
 
 use tidaldb::{Durability, EntityId, SignalEvent, SignalId};
 
@@ -11,7 +12,7 @@ use crate::stopwatch::timed;
 use crate::workload::{BATCH_LEN, BEGIN_MS, SIGNALS, STEP_MS};
 use crate::{Bench, Measured, collections, compaction, engine, forget, memory, pause, plot, short_sessions};
 
-/// Measures all curves, prints them, and draws them if a file is named for it.
+/// Measures all curves, prints them, and draws them if `--svg` names a file.
 pub(crate) fn run(bench: &mut Bench) -> Measured {
     let (events_max, states_max) = (10 * bench.args.events, bench.args.spread);
     let measures: [(&str, usize, MeasureSize); 12] = [
@@ -23,20 +24,20 @@ pub(crate) fn run(bench: &mut Bench) -> Measured {
         (
             "forgetting by states and rings",
             states_max / 10,
-            forgets_of_holders,
+            forgets_in_cohorts_and_rings,
         ),
         ("members", 3 * states_max, collections::members),
-        ("other collections", states_max, collections::beside_others),
+        ("other collections", states_max, collections::add_with_others),
         ("short sessions", states_max / 300, short_sessions::measure),
-        ("compaction", states_max, compaction::beside_cold_data),
+        ("compaction", states_max, compaction::of_puts_with_cold_data),
         ("overwrites", states_max / 10, compaction::of_overwrites),
         ("rewrites", states_max / 10, compaction::of_rewrites),
     ];
     let mut curves = Curves::default();
     for round in 1..=bench.args.rounds {
-        for (what, top, measure) in measures {
-            for size in [top / 1000, top / 100, top / 10, top] {
-                eprintln!("round {round} of {}: {what} at {size}", bench.args.rounds);
+        for (name, size_max, measure) in measures {
+            for size in [1000, 100, 10, 1].map(|part| size_max / part) {
+                eprintln!("round {round} of {}: {name} at {size}", bench.args.rounds);
                 measure(bench, &mut curves, size.max(1))?;
             }
         }
@@ -48,13 +49,14 @@ pub(crate) fn run(bench: &mut Bench) -> Measured {
     println!("{}", table(&curves.0));
     if let Some(path) = &bench.args.svg {
         plot::write(path, &curves.0)?;
-        println!("drawn to {}", path.display());
+        println!("the curves are drawn to {}", path.display());
     }
     Ok(())
 }
 
 type MeasureSize = fn(&Bench, &mut Curves, usize) -> Measured;
 
+/// The measured curves, in the order of their first values.
 #[derive(Default)]
 pub(crate) struct Curves(Vec<Curve>);
 
@@ -63,7 +65,7 @@ impl Curves {
     pub(crate) fn add(
         &mut self,
         name: &'static str,
-        of: &'static str,
+        size_unit: &'static str,
         unit: FigureUnit,
         size: usize,
         value: f64,
@@ -71,13 +73,13 @@ impl Curves {
         let index = self.0.iter().position(|curve| curve.name == name);
         let index = index.unwrap_or(self.0.len());
         if index == self.0.len() {
-            self.0.push(Curve::new(name, of, unit));
+            self.0.push(Curve::new(name, size_unit, unit));
         }
         self.0[index].add(size, value);
     }
 }
 
-/// One row for each size: the median, and its part for one of the size.
+/// A table with one row for each size: the median, and the median divided by the size.
 fn table(curves: &[Curve]) -> String {
     let head = ["figure", "size", "median", "for each", "exponent", "last decade"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
@@ -87,7 +89,7 @@ fn table(curves: &[Curve]) -> String {
             let name = if index == 0 { curve.name } else { "" };
             let mut row = vec![
                 name.to_owned(),
-                format!("{size} {}", curve.of),
+                format!("{size} {}", curve.size_unit),
                 curve.unit.show(value),
                 curve.show_each(*size, value),
             ];
@@ -101,11 +103,11 @@ fn table(curves: &[Curve]) -> String {
     markdown(&rows)
 }
 
-/// Time to open a log of that many events that no checkpoint covers.
+/// The time to open a database whose log has `size` events that no checkpoint covers.
 fn replay(bench: &Bench, curves: &mut Curves, size: usize) -> Measured {
-    let dir = bench.place.fresh("growth")?;
+    let dir = bench.dir.empty_dir("growth")?;
     let db = engine::open_without_checkpoints(&dir, Durability::OperatingSystem)?;
-    // The job over and over, each time later.
+    // The events of the job, repeated until there are enough, with later times.
     let mut events: Vec<SignalEvent<'_>> = Vec::with_capacity(BATCH_LEN);
     for from in (0..size).step_by(BATCH_LEN) {
         events.clear();
@@ -124,29 +126,29 @@ fn replay(bench: &Bench, curves: &mut Curves, size: usize) -> Measured {
 
 fn checkpoints(bench: &Bench, curves: &mut Curves, size: usize) -> Measured {
     let events = engine::spread(size);
-    let db = engine::filled(&bench.place.fresh("growth")?, &events)?;
-    let times = pause::take(&db, &events)?;
-    let of = "changed states";
-    curves.add("checkpoint", of, Milliseconds, size, times.alone);
-    curves.add("pause of a writer", of, Milliseconds, size, times.pause);
+    let db = engine::filled(&bench.dir.empty_dir("growth")?, &events)?;
+    let times = pause::measure_checkpoints(&db, &events)?;
+    let size_unit = "changed states";
+    curves.add("checkpoint", size_unit, Milliseconds, size, times.alone);
+    curves.add("pause of a writer", size_unit, Milliseconds, size, times.pause);
     Ok(())
 }
 
-/// Time to open after a close.
+/// The time to open a database after a close.
 fn opens(bench: &Bench, curves: &mut Curves, size: usize) -> Measured {
-    let dir = bench.place.fresh("growth")?;
+    let dir = bench.dir.empty_dir("growth")?;
     engine::filled(&dir, &engine::spread(size))?.close()?;
     let (db, seconds) = engine::reopen(&dir)?;
     let last = EntityId(((size - 1) / usize::from(SIGNALS)) as u64);
     let score = db.score(last, SignalId(0), 0, BEGIN_MS)?;
-    assert!(score > 0.0, "the states come back");
+    assert!(score > 0.0, "the states are recovered");
     curves.add("open after a close", "states", Milliseconds, size, seconds * 1e3);
     Ok(())
 }
 
-/// In a process of its own, reopened.
+/// The memory of a separate process that has reopened the database.
 fn memories(bench: &Bench, curves: &mut Curves, size: usize) -> Measured {
-    let dir = bench.place.fresh("growth")?;
+    let dir = bench.dir.empty_dir("growth")?;
     engine::filled(&dir, &engine::spread(size))?.close()?;
     for (name, bytes) in memory::of_reopened(&dir)? {
         curves.add(name, "keys", Megabytes, size, bytes / 1e6);
@@ -154,30 +156,60 @@ fn memories(bench: &Bench, curves: &mut Curves, size: usize) -> Measured {
     Ok(())
 }
 
-/// Time to forget an entity of a database of that many items.
+/// The time to forget an entity of a database of `size` items.
 fn forgets(bench: &Bench, curves: &mut Curves, size: usize) -> Measured {
-    let [unknown, known] = forget::of_size(&bench.place.fresh("growth")?, size)?;
-    let of = "items in the database";
-    curves.add("forget an unknown entity", of, Microseconds, size, unknown);
-    curves.add("forget a known entity", of, Microseconds, size, known);
+    let [without, with] = forget::of_size(&bench.dir.empty_dir("growth")?, size)?;
+    let size_unit = "items in the database";
+    curves.add(
+        "forget an entity without events",
+        size_unit,
+        Microseconds,
+        size,
+        without,
+    );
+    curves.add(
+        "forget an entity with events",
+        size_unit,
+        Microseconds,
+        size,
+        with,
+    );
     Ok(())
 }
 
-/// Time to forget an entity with that many cohort states, and an item in that many rings.
-fn forgets_of_holders(bench: &Bench, curves: &mut Curves, size: usize) -> Measured {
-    let times = forget::of_cohorts(&bench.place.fresh("growth")?, size)?;
-    let of = "cohort states of the entity";
-    curves.add("forget an entity in cohorts", of, Microseconds, size, times.each);
-    curves.add("pause of a writer beside it", of, Microseconds, size, times.pause);
+/// The times to forget an entity with `size` cohort states, and an item in `size` rings.
+fn forgets_in_cohorts_and_rings(bench: &Bench, curves: &mut Curves, size: usize) -> Measured {
+    let times = forget::of_cohorts(&bench.dir.empty_dir("growth")?, size)?;
+    let size_unit = "cohort states of the entity";
+    curves.add(
+        "forget an entity in cohorts",
+        size_unit,
+        Microseconds,
+        size,
+        times.each,
+    );
+    curves.add(
+        "pause of a writer during the forget",
+        size_unit,
+        Microseconds,
+        size,
+        times.pause,
+    );
     let without = times.pause_without;
-    curves.add("pause of a writer without", of, Microseconds, size, without);
-    let in_rings = forget::of_holders(&bench.place.fresh("growth")?, size)?;
-    let of = "rings with the item";
-    curves.add("forget an item in rings", of, Microseconds, size, in_rings);
+    curves.add(
+        "pause of a writer before the forget",
+        size_unit,
+        Microseconds,
+        size,
+        without,
+    );
+    let in_rings = forget::of_rings(&bench.dir.empty_dir("growth")?, size)?;
+    let size_unit = "rings with the item";
+    curves.add("forget an item in rings", size_unit, Microseconds, size, in_rings);
     Ok(())
 }
 
-/// Events in a second by several threads: batches without a sync, and calls of one event that share syncs.
+/// The events that several threads record in a second: batches without a sync, and calls of one event that share syncs.
 fn throughput(bench: &Bench, curves: &mut Curves, threads: usize) -> Measured {
     let all = bench.job.len();
     let synced = all.min(threads * bench.args.synced / 4);
@@ -186,7 +218,7 @@ fn throughput(bench: &Bench, curves: &mut Curves, threads: usize) -> Measured {
         ("batches of 256, no sync", written, BATCH_LEN, all),
         ("one event a call, each synced", durable, 1, synced),
     ] {
-        let db = engine::open_without_checkpoints(&bench.place.fresh("growth")?, durability)?;
+        let db = engine::open_without_checkpoints(&bench.dir.empty_dir("growth")?, durability)?;
         let (recorded, seconds) = timed(|| engine::record(&db, &bench.job[..len], batch_len, threads));
         recorded?;
         db.sync()?;

@@ -1,11 +1,11 @@
-//! Measures the engine: prints one table with the median and the spread of several rounds of every figure.
+//! Measures the engine: prints one table with the median and the spread of each figure over several rounds.
 //!
 //! ```sh
 //! cargo bench --bench ledger -- --help
 //! ```
 //!
-//! Rounds go through all groups in turn, so that a slow moment of the machine meets all of them. Every database lies in
-//! a directory of its own that is removed at the end.
+//! Each round measures all groups once, so that a slow phase of the machine affects all of them. Every database has a
+//! separate directory, which is removed at the end.
 
 mod args;
 mod board;
@@ -16,12 +16,12 @@ mod compaction;
 mod curve;
 mod disk;
 mod engine;
+mod environment;
 mod extras;
 mod forget;
 mod growth;
 mod memory;
 mod pause;
-mod place;
 mod plot;
 mod read;
 mod record;
@@ -39,14 +39,18 @@ use tidaldb::SignalEvent;
 
 use args::BenchArgs;
 use board::{FigureBoard, FigureUnit};
-use place::BenchDir;
+use environment::BenchDir;
 
 type Measured = Result<(), Box<dyn Error>>;
 type MeasureGroup = fn(&mut Bench) -> Measured;
 
 /// All groups of figures in the order in which they are measured: name, description, measurement.
 const GROUPS: [(&str, &str, MeasureGroup); 12] = [
-    ("disk", "the disk's own sync", record::disk),
+    (
+        "disk",
+        "an append and sync of the disk, without the engine",
+        record::disk,
+    ),
     ("batches", "batches of 256, one final sync", record::batches),
     (
         "synced-batches",
@@ -67,10 +71,14 @@ const GROUPS: [(&str, &str, MeasureGroup); 12] = [
     ),
     (
         "checkpoint-large",
-        "the same of many changed states",
+        "the same for many changed states",
         recovery::checkpoint_of_many,
     ),
-    ("reopen", "close, and open after it", recovery::reopen_after_close),
+    (
+        "reopen",
+        "close, and open after the close",
+        recovery::reopen_after_close,
+    ),
     ("memory", "memory at rest", memory::at_rest),
     ("read", "reads of uniform keys", read::reads),
     ("extras", "the job with cohorts and co-engagement", record::extras),
@@ -79,13 +87,13 @@ const GROUPS: [(&str, &str, MeasureGroup); 12] = [
 /// The command line, the measured job and the figures.
 struct Bench {
     args: BenchArgs,
-    place: BenchDir,
+    dir: BenchDir,
     job: Vec<SignalEvent<'static>>,
     board: FigureBoard,
 }
 
 impl Bench {
-    /// Adds the rate of `len` events by the time that passed, and by that of the processors if asked for.
+    /// Adds the rate of `len` events for each second, and with `--processor` also for each second of processor time.
     fn add_rate(&mut self, name: &str, len: usize, seconds: f64, processor_seconds: f64) {
         self.board.add(name, FigureUnit::PerSecond, len as f64 / seconds);
         if self.args.processor {
@@ -107,7 +115,7 @@ fn main() -> ExitCode {
         Some(child) => memory::child(&args, &child),
         None if args.is_measured || args.is_growth => run(args),
         None => {
-            println!("nothing is measured without --bench, which cargo bench passes");
+            println!("nothing is measured without --bench, which `cargo bench` passes");
             Ok(())
         }
     };
@@ -121,12 +129,12 @@ fn main() -> ExitCode {
 }
 
 fn run(args: BenchArgs) -> Measured {
-    let place = BenchDir::new(&args.dir)?;
-    println!("{}, {}", place::today(), place::machine(place.path()));
-    println!("load average at the beginning: {}\n", place::load_average());
+    let dir = BenchDir::new(&args.dir)?;
+    println!("{}, {}", environment::today(), environment::machine(dir.path()));
+    println!("load average at the beginning: {}\n", environment::load_average());
     let mut bench = Bench {
         job: engine::job(args.events),
-        place,
+        dir,
         args,
         board: FigureBoard::default(),
     };
@@ -134,15 +142,15 @@ fn run(args: BenchArgs) -> Measured {
         return growth::run(&mut bench);
     }
     for round in 1..=bench.args.rounds {
-        let wanted = bench.args.groups.clone();
-        let wants = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name);
-        for (_, what, measure) in GROUPS.into_iter().filter(|(name, ..)| wants(name)) {
-            eprintln!("round {round} of {}: {what}", bench.args.rounds);
+        let selected = bench.args.groups.clone();
+        let is_selected = |name: &str| selected.is_empty() || selected.iter().any(|group| group == name);
+        for (_, description, measure) in GROUPS.into_iter().filter(|(name, ..)| is_selected(name)) {
+            eprintln!("round {round} of {}: {description}", bench.args.rounds);
             measure(&mut bench)?;
         }
     }
     println!(
-        "{} events in {} rounds; {} where each call is synced\n\n{}",
+        "{} events in {} rounds; {} events where each call is synced\n\n{}",
         bench.args.events,
         bench.args.rounds,
         bench.args.synced,

@@ -1,5 +1,5 @@
-//! How much memory the states take at rest. Each measurement is a process of its own, so that nothing of another one
-//! is counted; it prints its figures, one a line, and the process that started it reads them.
+//! The memory of the states at rest. Each measurement runs in a separate child process, so that the memory of another
+//! measurement does not count. The child prints its figures, one in each line, and the parent reads them.
 
 use std::error::Error;
 use std::path::Path;
@@ -8,12 +8,12 @@ use std::process::Command;
 use crate::args::BenchArgs;
 use crate::board::FigureUnit;
 use crate::engine;
-use crate::place::resident_bytes;
+use crate::environment::resident_bytes;
 use crate::{Bench, Measured};
 
-/// After the job, after a checkpoint, and after reopening.
+/// Measures the memory after the job, after a checkpoint, and after reopening.
 pub(crate) fn at_rest(bench: &mut Bench) -> Measured {
-    let dir = bench.place.fresh("memory")?;
+    let dir = bench.dir.empty_dir("memory")?;
     for child in ["recorded", "reopened"] {
         for (name, bytes) in start(child, &dir, bench.args.events)? {
             if name.starts_with("bytes") {
@@ -29,20 +29,24 @@ pub(crate) fn at_rest(bench: &mut Bench) -> Measured {
 const REOPENED: &str = "memory at rest after reopening, VmRSS";
 const OWN: &str = "the same, the engine's own count";
 
-/// The bytes of a process that reopens the closed database, and those that the engine itself counts.
+/// The bytes of a process that reopens the closed database, and the bytes that the engine itself counts.
 pub(crate) fn of_reopened(dir: &Path) -> Result<[(&'static str, f64); 2], Box<dyn Error>> {
     let figures = start("reopened", dir, 1)?;
-    let of = |name: &str| {
-        let found = figures.iter().find(|(found, _)| found == name);
-        found.map(|(_, bytes)| *bytes).ok_or("the child did not print it")
-    };
     Ok([
-        ("memory, VmRSS", of(REOPENED)?),
-        ("memory, the engine's own count", of(OWN)?),
+        ("memory, VmRSS", figure(&figures, REOPENED)?),
+        ("memory, the engine's own count", figure(&figures, OWN)?),
     ])
 }
 
-/// Runs this program as a child, and gives the figures that it prints.
+/// The value of a figure that a child process printed.
+pub(crate) fn figure(figures: &[(String, f64)], name: &str) -> Result<f64, String> {
+    let figure = figures.iter().find(|(found, _)| found == name);
+    figure
+        .map(|(_, value)| *value)
+        .ok_or_else(|| format!("the child process did not print {name:?}"))
+}
+
+/// Runs the measurement `child` in a child process, and returns the figures that it prints.
 pub(crate) fn start(
     child: &str,
     dir: &Path,
@@ -57,23 +61,25 @@ pub(crate) fn start(
     }
     let mut figures = Vec::new();
     for line in String::from_utf8(output.stdout)?.lines() {
-        let (name, bytes) = line.split_once('\t').ok_or("a child's line has no value")?;
+        let (name, bytes) = line
+            .split_once('\t')
+            .ok_or_else(|| format!("a line of the child process has no value: {line:?}"))?;
         figures.push((name.to_owned(), bytes.parse()?));
     }
     Ok(figures)
 }
 
-/// The measurement of a process that was started for it.
-pub(crate) fn child(args: &BenchArgs, what: &str) -> Measured {
+/// The measurement `name`, in a child process that was started for it.
+pub(crate) fn child(args: &BenchArgs, name: &str) -> Measured {
     let print = |name: &str, bytes: u64| println!("{name}\t{bytes}");
-    let job = if what == "recorded" {
+    let job = if name == "recorded" {
         engine::job(args.events)
     } else {
         Vec::new()
     };
     let before = resident_bytes();
     let resident = || resident_bytes().saturating_sub(before);
-    if what == "recorded" {
+    if name == "recorded" {
         let db = engine::filled(&args.dir, &job)?;
         print("memory after the job, VmRSS", resident());
         db.checkpoint()?;

@@ -1,4 +1,5 @@
-//! The growth of the time of crashes over own events: one run over all of them, and a case at each of some positions.
+//! The growth of the time of crashes over the user's own events: one run over all events, and one case at each of four
+//! positions.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,10 +16,11 @@ use crate::board::{FigureUnit, median};
 use crate::curve::Curve;
 
 const NEXT_LEN: usize = 12;
-/// A case begins after each of these quarters of the run.
+/// A case begins after these numbers of quarters of the run.
 const QUARTERS: [usize; 4] = [1, 2, 3, 4];
 
-/// The time of the run over the number of events as a curve, and the times of the cases as rows of a table.
+/// Returns the time of the run by the number of events as a curve, and the times of the run and the cases as rows of a
+/// table.
 pub(crate) fn measure(events_max: usize) -> (Curve, Vec<Vec<String>>) {
     let mut curve = Curve::new("own events", "events", FigureUnit::Milliseconds);
     let head = "events|run|for each event|case after a quarter|a half|three quarters|all";
@@ -35,7 +37,7 @@ pub(crate) fn measure(events_max: usize) -> (Curve, Vec<Vec<String>>) {
     (curve, rows)
 }
 
-/// The milliseconds of the run, and of a case at each quarter.
+/// The times of the run and of a case at each quarter, in milliseconds.
 fn of_events(events_len: usize) -> (f64, Vec<f64>) {
     let factor = (events_len / 5000).max(1);
     let entities = (events_len / 6).max(10) as u64;
@@ -70,7 +72,7 @@ fn of_events(events_len: usize) -> (f64, Vec<f64>) {
     (run_ms, cases.collect())
 }
 
-/// The milliseconds of a crash in the first call that records.
+/// The time of a case that crashes in its first call that records events, in milliseconds.
 fn case_ms(prefix: &Arc<SavedPrefix>, options: impl Fn() -> Options + Send + Sync + 'static) -> f64 {
     let sweep = CrashSweep::from_prefix("events", prefix).options(options);
     let child = ChildProgram::this_program([""; 0]);

@@ -1,5 +1,5 @@
-//! Curves as one SVG: a small panel for each, both axes logarithmic, with a dashed line that is exactly linear.
-#![expect(clippy::disallowed_methods, reason = "it writes the file that was asked for")]
+//! Curves as one SVG: a small panel for each curve. Both axes are logarithmic, and a dashed line shows linear growth.
+#![expect(clippy::disallowed_methods, reason = "writes the file of `--svg`")]
 
 use std::fmt::{self, Write};
 use std::io;
@@ -16,7 +16,7 @@ const COLUMNS: usize = 3;
 /// Writes all curves to the file.
 ///
 /// # Errors
-/// Those of the file.
+/// The errors of the file.
 pub(crate) fn write(path: &Path, curves: &[Curve]) -> io::Result<()> {
     let rows = curves.len().div_ceil(COLUMNS);
     let (width, height) = (WIDTH * COLUMNS as f64, HEIGHT * rows as f64);
@@ -45,16 +45,16 @@ fn panel(curve: &Curve) -> Result<String, fmt::Error> {
         return Ok(String::new());
     };
     let low = points.iter().map(|point| point.1).fold(f64::INFINITY, f64::min);
-    // As many decades upwards as sideways, so that linear is the same slope in every panel of as many decades.
+    // Both axes have the same number of decades, so that linear growth has the same slope in all panels.
     let decades = (last.0 - first.0).max(0.1);
-    let place = |(x, y): (f64, f64)| {
+    let position = |(x, y): (f64, f64)| {
         let across = MARGIN + (x - first.0) / decades * (WIDTH - 2.0 * MARGIN);
         let up = HEIGHT - MARGIN - (y - low) / decades * (HEIGHT - 2.0 * MARGIN);
         (across, up.max(0.0))
     };
     let line = |points: &[(f64, f64)]| {
         let texts = points.iter().map(|&point| {
-            let (x, y) = place(point);
+            let (x, y) = position(point);
             format!("{x:.1},{y:.1}")
         });
         texts.collect::<Vec<_>>().join(" ")
@@ -70,7 +70,7 @@ fn panel(curve: &Curve) -> Result<String, fmt::Error> {
         line(&points),
     );
     for ((size, values), &point) in curve.points.iter().zip(&points) {
-        let (x, y) = place(point);
+        let (x, y) = position(point);
         let value = curve.unit.show(median(values));
         write!(
             text,
@@ -86,7 +86,7 @@ fn panel(curve: &Curve) -> Result<String, fmt::Error> {
         "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\" fill=\"#666\">{}</text>",
         WIDTH / 2.0,
         HEIGHT - 6.0,
-        curve.of
+        curve.size_unit
     )?;
     Ok(text)
 }

@@ -1,4 +1,4 @@
-//! How long a read takes: of keys by chance, each independent of the one before.
+//! The time of a read. The keys are in random order, each independent of the previous one.
 
 use std::hint::black_box;
 
@@ -8,12 +8,12 @@ use crate::board::FigureUnit;
 use crate::stopwatch::timed;
 use crate::{Bench, Measured, engine, workload};
 
-/// Decayed scores and windowed counts, as of a minute after the last event.
+/// Measures reads of decayed scores and of windowed counts, at a time one minute after the last event.
 pub(crate) fn reads(bench: &mut Bench) -> Measured {
-    let db = engine::filled(&bench.place.fresh("read")?, &bench.job)?;
-    let touches = workload::events(bench.job.len());
-    let keys = workload::keys(&touches);
-    let now_ms = touches.last().map_or(0, |touch| touch.at_ms) + 60_000;
+    let db = engine::filled(&bench.dir.empty_dir("read")?, &bench.job)?;
+    let events = workload::events(bench.job.len());
+    let keys = workload::keys(&events);
+    let now_ms = events.last().map_or(0, |event| event.at_ms) + 60_000;
     let score = |entity, signal| db.score(entity, signal, 1, now_ms);
     let count = |entity, signal| Ok(db.windowed_count(entity, signal, 0, 24, now_ms)? as f64);
     measure(bench, "decayed score read, uniform keys", &keys, score)?;

@@ -1,4 +1,5 @@
-//! Benchmarks of sessions that end without a close: the time of the next open, and the segments of the log that it finds.
+//! Benchmarks of sessions that end without a close: the time of the next open, and the number of log segments that it
+//! finds.
 
 use tidaldb::{Background, Durability, EntityId, Options, SignalEvent, SignalId, TidalDb};
 
@@ -8,9 +9,9 @@ use crate::stopwatch::timed;
 use crate::workload::BEGIN_MS;
 use crate::{Bench, Measured, engine};
 
-/// Opens, records one event and drops the handle so many times.
+/// Measures an open after `size` sessions, each of which opens, records one event and drops the handle.
 pub(crate) fn measure(bench: &Bench, curves: &mut Curves, size: usize) -> Measured {
-    let dir = bench.place.fresh("growth")?;
+    let dir = bench.dir.empty_dir("growth")?;
     let open = || {
         let options = Options::new(engine::schema()).durability(Durability::OperatingSystem);
         TidalDb::open(&dir, options.background(Background::Caller))

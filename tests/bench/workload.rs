@@ -1,8 +1,8 @@
-//! The job that everything is measured by: the same events for every engine, from a fixed seed.
+//! The job of all benchmarks: the same events for every engine, from a fixed seed.
 //!
-//! 1,000,000 events unless fewer are asked for, of 100,000 entities by 4 signals, 40 ms apart. An entity's rank is drawn
-//! by Zipf's law with exponent 1; ranks are dealt to ids by chance, so that what is hot does not lie together. That
-//! touches about 173,000 pairs of entity and signal. Scores have half-lives of 1 hour, 24 hours and 7 days.
+//! By default the job has 1,000,000 events of 100,000 entities and 4 signals, 40 ms apart. The rank of an entity is
+//! drawn by Zipf's law with exponent 1. Ranks are assigned to ids at random, so that frequent ids are not adjacent. The
+//! events belong to about 173,000 pairs of entity and signal. Scores have half-lives of 1 hour, 24 hours and 7 days.
 
 #[path = "../../src/testing/workload/random.rs"]
 #[allow(
@@ -16,20 +16,20 @@ pub(crate) use random::Random;
 
 /// The seed of the job.
 pub(crate) const SEED: u64 = 0x7469_6461_6c64_6201;
-/// How many entities there are.
+/// The number of entities.
 pub(crate) const ENTITIES: u64 = 100_000;
-/// How many signals there are.
+/// The number of signals.
 pub(crate) const SIGNALS: u16 = 4;
 /// The half-lives of each signal, in milliseconds.
 pub(crate) const HALF_LIVES_MS: [u64; 3] = [3_600_000, 24 * 3_600_000, 7 * 24 * 3_600_000];
-/// When the first event is, in milliseconds since the Unix epoch.
+/// The time of the first event, in milliseconds since the Unix epoch.
 pub(crate) const BEGIN_MS: i64 = 1_700_000_000_000;
-/// How far apart two events are.
+/// The time between two events, in milliseconds.
 pub(crate) const STEP_MS: i64 = 40;
-/// How many events a batch has.
+/// The number of events of a batch.
 pub(crate) const BATCH_LEN: usize = 256;
 
-/// One event of the job; its weight is 1.
+/// One event of the job, with weight 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct JobEvent {
     pub(crate) entity: u64,
@@ -37,7 +37,7 @@ pub(crate) struct JobEvent {
     pub(crate) at_ms: i64,
 }
 
-/// A number below `bound`, which is at least 1.
+/// A random number below `bound`, which is at least 1.
 pub(crate) fn below(random: &mut Random, bound: u64) -> u64 {
     ((u128::from(random.next_u64()) * u128::from(bound)) >> 64) as u64
 }
@@ -48,7 +48,7 @@ fn shuffle<T>(random: &mut Random, values: &mut [T]) {
     }
 }
 
-/// The events of the job, in the order of their times.
+/// The first `len` events of the job, in the order of their times.
 pub(crate) fn events(len: usize) -> Vec<JobEvent> {
     let mut random = Random::new(SEED);
     let mut ids: Vec<u64> = (0..ENTITIES).collect();
@@ -73,7 +73,7 @@ pub(crate) fn events(len: usize) -> Vec<JobEvent> {
         .collect()
 }
 
-/// One event for each of `len` pairs of entity and signal, in an order by chance.
+/// One event for each of `len` pairs of entity and signal, in random order.
 pub(crate) fn spread(len: usize) -> Vec<JobEvent> {
     let mut pairs: Vec<usize> = (0..len).collect();
     shuffle(&mut Random::new(SEED ^ 1), &mut pairs);
@@ -85,9 +85,9 @@ pub(crate) fn spread(len: usize) -> Vec<JobEvent> {
     pairs.iter().enumerate().map(pair).collect()
 }
 
-/// The pairs of entity and signal that the events touch, each once, in an order by chance.
+/// The pairs of entity and signal of the events, each once, in random order.
 pub(crate) fn keys(events: &[JobEvent]) -> Vec<(u64, u16)> {
-    let mut keys: Vec<(u64, u16)> = events.iter().map(|touch| (touch.entity, touch.signal)).collect();
+    let mut keys: Vec<(u64, u16)> = events.iter().map(|event| (event.entity, event.signal)).collect();
     keys.sort_unstable();
     keys.dedup();
     shuffle(&mut Random::new(SEED ^ 2), &mut keys);

@@ -1,4 +1,4 @@
-//! The command line: that of the standard harness, as far as it makes sense here, and `--events`.
+//! The command line of the suite: the options of the standard test harness that apply here, `--events` and `--minutes`.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use tidaldb::testing::lab::command_line::{CommandLine, Filters, GivenArguments};
 
-/// The time of a run over the events of a file, without `--minutes`.
+/// The default time of a run over the events of a file.
 const TIME_OF_EVENTS: Duration = Duration::from_secs(60);
 
-/// Whether the output is coloured.
+/// The use of colours in the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Color {
-    /// In a terminal.
+    /// Coloured if the output is a terminal.
     #[default]
     Auto,
     Always,
@@ -38,7 +38,7 @@ pub(crate) struct SuiteArgs {
     pub(crate) color: Color,
     threads: usize,
     pub(crate) events: Option<PathBuf>,
-    /// The time of a run over the events of a file.
+    /// The time limit of a run over the events of a file; `None` in other runs.
     pub(crate) time: Option<Duration>,
 }
 
@@ -52,30 +52,30 @@ pub(crate) fn command_line() -> CommandLine {
         "crashes the embedded store over the engagement events of a CSV or TSV file, or a pipe",
     );
     Filters::declare(line)
- .option(
+        .option(
             "--minutes N",
             "",
-            "with --events: ends after this time and leaves the rest out; fractions are legal; 1 unless given",
+            "with --events: ends after this time and leaves out the remaining cases; fractions are legal; default 1",
         )
         .option("--list", "", "lists the cases instead of running them")
-        .option("--test-threads N", threads, "how many cases run at once")
-        .option("-q, --quiet", "", "no progress")
+        .option("--test-threads N", threads, "the number of cases that run at the same time")
+        .option("-q, --quiet", "", "shows no progress")
         .option("--color WHEN", "", "auto, always or never")
-        .option("--format FORMAT", "", "pretty or terse; without an effect")
-        .option("--ignored", "", "only the ignored cases: there are none")
+        .option("--format FORMAT", "", "pretty or terse; has no effect")
+        .option("--ignored", "", "selects the ignored cases: there are none")
         .option(
             "--nocapture, --no-capture",
             "",
-            "accepted without an effect, as are --include-ignored and --show-output",
+            "has no effect; --include-ignored and --show-output have none either",
         )
         .option("--include-ignored, --show-output, --test", "", "")
         .after("Crashes a database at every crash point, reopens it and compares the whole state with a naive model.")
 }
 
-/// Looks the values of the options up.
+/// Reads the values of the options.
 ///
 /// # Errors
-/// The first wrong value.
+/// The message for the first wrong value.
 pub(crate) fn read(given: &GivenArguments) -> Result<SuiteArgs, String> {
     given.value("--format", "pretty or terse", |format| {
         ["pretty", "terse"].contains(&format).then_some(())
@@ -90,7 +90,7 @@ pub(crate) fn read(given: &GivenArguments) -> Result<SuiteArgs, String> {
     let time = given.has("--minutes").then(|| given.minutes("--minutes"));
     let time = time.transpose()?;
     if time.is_some() && events.is_none() {
-        return Err("--minutes is for a run with --events".to_owned());
+        return Err("--minutes needs --events".to_owned());
     }
     Ok(SuiteArgs {
         mode: if given.has("--list") {
@@ -109,7 +109,7 @@ pub(crate) fn read(given: &GivenArguments) -> Result<SuiteArgs, String> {
 }
 
 impl SuiteArgs {
-    /// Returns true if the case of this name is to be run or listed.
+    /// Returns true if the run or the list includes the case of this name.
     pub(crate) fn selects(&self, name: &str) -> bool {
         !self.only_ignored && self.filters.selects(name)
     }
@@ -117,7 +117,7 @@ impl SuiteArgs {
     /// Refuses filters that no case matches: such a run would pass without a test.
     ///
     /// # Errors
-    /// The filter.
+    /// The message for a filter without a case.
     pub(crate) fn check(&self, names: &[&str]) -> Result<(), String> {
         if self.only_ignored {
             return Ok(());
@@ -125,7 +125,7 @@ impl SuiteArgs {
         self.filters.check(names)
     }
 
-    /// How many cases run at once.
+    /// The number of cases that run at the same time.
     pub(crate) fn threads_len(&self) -> usize {
         self.threads
     }

@@ -15,15 +15,15 @@ use crate::input::{self, Input, SEED};
 use crate::matrix::MatrixPlace;
 use crate::{events, fjall_waits, inputs, refusals, threads};
 
-/// The number of plans with several threads that kill the process, under each policy. A seed selects the site.
+/// The number of kills of a process with several threads, under each policy. A seed selects the site of each.
 const THREAD_KILLS: u64 = 4;
-/// The number of operations of a run that is crashed at every disk operation: enough for rotations, checkpoints and
-/// compactions.
+/// The number of operations of a workload that is crashed at every disk operation: enough for rotations, checkpoints
+/// and compactions.
 const DISK_STEPS_LEN: usize = 60;
 
 pub(crate) const MODES: [CrashMode; 3] = [CrashMode::Panic, CrashMode::Abort, CrashMode::Kill];
 
-/// The crossing of a point that is crashed at.
+/// The crossing of a crash point at which the case crashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Occurrence {
     First,
@@ -42,7 +42,7 @@ impl Occurrence {
         }
     }
 
-    /// The number of crossings before it, of `crossings`, which is not 0.
+    /// The index of this crossing among `crossings` of them. `crossings` is at least 1.
     pub(crate) const fn crossing(self, crossings: u64) -> u64 {
         match self {
             Self::First => 0,
@@ -52,8 +52,8 @@ impl Occurrence {
     }
 }
 
-/// The name of a mode in cases and columns.
-pub(crate) fn name_of(mode: &CrashMode) -> &'static str {
+/// The name of a crash mode in the names of cases and in columns.
+pub(crate) fn mode_name(mode: &CrashMode) -> &'static str {
     match mode {
         CrashMode::Panic => "panic",
         CrashMode::Abort => "abort",
@@ -61,7 +61,8 @@ pub(crate) fn name_of(mode: &CrashMode) -> &'static str {
     }
 }
 
-/// The standard workload on every store, the sample of events, threads, disk operations and the order of writes.
+/// All cases of a run without `--events`: the standard workloads on every store, the sample of events, several threads,
+/// every disk operation, the order of writes, and command lines.
 pub(crate) fn standard() -> Vec<SuiteCase> {
     let mut cases = Vec::new();
     let standard = |store, policy| Database {
@@ -98,7 +99,7 @@ pub(crate) fn standard() -> Vec<SuiteCase> {
         let memory = standard(Store::Memory, policy);
         cases.extend(crashes(memory, &[Occurrence::Middle], &[CrashMode::Panic]));
     }
-    cases.extend(events::of_sample());
+    cases.extend(events::sample_cases());
     for policy in Policy::ALL {
         cases.extend(CrashPoint::ALL.map(|point| threads_panic(policy, point)));
         cases.push(threads_to_the_end(policy));
@@ -121,30 +122,34 @@ pub(crate) fn standard() -> Vec<SuiteCase> {
     cases
 }
 
-/// The crashes of a database at every point that its run crosses.
-fn crashes(database: Database, which: &[Occurrence], modes: &[CrashMode]) -> Vec<SuiteCase> {
+/// The cases that crash a database at every crash point.
+fn crashes(database: Database, occurrences: &[Occurrence], modes: &[CrashMode]) -> Vec<SuiteCase> {
     let mut cases = Vec::new();
     for point in CrashPoint::ALL {
-        for &which in which {
+        for &occurrence in occurrences {
             for mode in modes {
-                cases.push(crash(database, point, which, mode.clone()));
+                cases.push(crash(database, point, occurrence, mode.clone()));
             }
         }
     }
     cases
 }
 
-fn crash(database: Database, point: CrashPoint, which: Occurrence, mode: CrashMode) -> SuiteCase {
-    let (policy, column) = (database.policy.name(), name_of(&mode));
-    let name = format!("{}/{policy}/{point}/{}/{column}", database.name(), which.name());
+fn crash(database: Database, point: CrashPoint, occurrence: Occurrence, mode: CrashMode) -> SuiteCase {
+    let (policy, column) = (database.policy.name(), mode_name(&mode));
+    let name = format!(
+        "{}/{policy}/{point}/{}/{column}",
+        database.name(),
+        occurrence.name()
+    );
     let case_name = name.clone();
     let body = move || {
         let sweep = database.sweep();
         let crossings = database.crossed()?.count(point);
         if crossings == 0 {
-            return Err(format!("{point} is never crossed; {}", database.crossed()?));
+            return Err(format!("the run never crosses {point}; {}", database.crossed()?));
         }
-        let crossing = which.crossing(crossings);
+        let crossing = occurrence.crossing(crossings);
         let plan = sweep.plan().crash(Site::Point { point, crossing }, mode.clone());
         crash_on_files(&sweep, &plan, &case_name, &[])
     };
@@ -156,7 +161,7 @@ fn crash(database: Database, point: CrashPoint, which: Occurrence, mode: CrashMo
     }
 }
 
-/// Makes a crash of the kit on real files, with this program as the child process. `start` are more arguments of the child.
+/// Runs one plan on real files, with this program as the child process. `start` holds further arguments of the child.
 pub(crate) fn crash_on_files(
     sweep: &CrashSweep,
     plan: &Plan,
@@ -167,14 +172,14 @@ pub(crate) fn crash_on_files(
     let child = ChildProgram::this_program(arguments.iter().chain(start));
     let crashed = sweep
         .crash_on_files(plan, &child)
-        .map_err(|finding| described(&finding))?;
+        .map_err(|finding| finding_text(&finding))?;
     Ok(CaseCounts {
         counts: crashed.counts,
     })
 }
 
-pub(crate) fn described(finding: &Finding) -> String {
-    // The line of a plan on real files replays nothing: the case is repeated by its name.
+pub(crate) fn finding_text(finding: &Finding) -> String {
+    // A replay line cannot replay a plan on real files, so the text has none. The name of the case repeats the case.
     format!("{}\n{}", finding.failure, finding.plan)
 }
 
@@ -187,7 +192,7 @@ pub(crate) fn place(table: &str, row: &str, group: &str, column: &str) -> Matrix
     }
 }
 
-/// A panic of the thread that reaches the point, of several.
+/// One of several threads panics at a crash point.
 fn threads_panic(policy: Policy, point: CrashPoint) -> SuiteCase {
     let site = Site::Point {
         point,
@@ -205,7 +210,7 @@ fn threads_panic(policy: Policy, point: CrashPoint) -> SuiteCase {
     )
 }
 
-/// A kill of the process while a thread is at a point. A seed selects the site.
+/// The process is killed while one of its threads is at a crash point. The seed selects the site.
 fn threads_kill(policy: Policy, seed: u64) -> SuiteCase {
     let (point, crossing) = threads::site_of_seed(seed * 3 + policy as u64);
     let name = format!("{}/{}/seed-{seed}/sigkill", threads::NAME, policy.name());
@@ -221,7 +226,7 @@ fn threads_kill(policy: Policy, seed: u64) -> SuiteCase {
     )
 }
 
-/// Many threads, and no crash.
+/// Several threads work until their end, without a crash.
 fn threads_to_the_end(policy: Policy) -> SuiteCase {
     let name = format!("{}/{}/no-crash", threads::NAME, policy.name());
     let rounds = threads::ROUNDS;
@@ -263,8 +268,8 @@ fn threads_case(
     }
 }
 
-/// A crash before and after every disk operation of a short run, on a simulated disk: everything written is there, as a
-/// killed process leaves it, or only the synced writes, as a power loss may.
+/// A crash before and after every disk operation of a short workload, on a simulated disk. The image has all writes, as
+/// after a kill of the process, or only the synced ones, as after a power loss.
 fn disk_steps(policy: Policy) -> SuiteCase {
     let body = move || {
         let operations = &input::operations(Input::Standard).all[..DISK_STEPS_LEN];
@@ -279,7 +284,8 @@ fn disk_steps(policy: Policy) -> SuiteCase {
     }
 }
 
-/// The same for a run in several sessions, some of which end by a power loss, with images between the two crashes.
+/// The same for a workload in several sessions, some of which end by a power loss, and with images that have some of
+/// the writes that were not synced.
 fn session_steps(policy: Policy) -> SuiteCase {
     let body = move || {
         let sweep = CrashSweep::sessions(SEED, DISK_STEPS_LEN).durability(policy.durability());
@@ -294,24 +300,26 @@ fn session_steps(policy: Policy) -> SuiteCase {
     }
 }
 
-/// After each call, the content that the policy promises is synced. The recording run of a sweep checks that.
+/// After each acknowledged call the content that the policy promises is synced. The recording run of a sweep checks
+/// this.
 fn synced_before_acknowledged(policy: Policy) -> SuiteCase {
     let body = move || {
         let operations = &input::operations(Input::Standard).all;
         let sweep = sweep_of(policy, operations).images_max(1);
         let report = sweep.continue_after_recovery(false).run();
-        // Each operation has two sides.
-        let made = |kind| {
+        // Each disk operation has two sites, before and after it.
+        let operations_len = |kind| {
             let segments = report
                 .sites
                 .iter()
                 .filter(|site| site.description.contains(".wal"));
             segments.filter(|site| site.kind == Some(kind)).count() / 2
         };
-        let (renamed, removed) = (made(DiskOperationKind::Rename), made(DiskOperationKind::Remove));
+        let renamed = operations_len(DiskOperationKind::Rename);
+        let removed = operations_len(DiskOperationKind::Remove);
         if renamed < 4 || removed < 2 {
             return Err(format!(
-                "the workload is too small: {renamed} segments made, {removed} removed"
+                "the workload is too small: {renamed} segments were created, {removed} were removed"
             ));
         }
         outcome_of(&report)

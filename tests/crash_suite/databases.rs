@@ -1,4 +1,5 @@
-//! The databases that the suite crashes: a storage engine, a policy and the operations, as a sweep of the kit.
+//! The databases that the suite crashes. Each is a storage engine, a durability policy and a workload, as a sweep of
+//! the kit.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -18,7 +19,7 @@ use crate::harness::{CaseResult, lock};
 use crate::input::{self, Input};
 use crate::threads;
 
-/// The storage engine, which keeps checkpoints and collections.
+/// The storage engine, which stores checkpoints and collections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Store {
     Embedded,
@@ -26,7 +27,7 @@ pub(crate) enum Store {
     Memory,
 }
 
-/// When an acknowledged event is synced.
+/// The durability policy: the time at which an acknowledged event is synced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Policy {
     EverySynced,
@@ -45,7 +46,8 @@ impl Policy {
         }
     }
 
-    /// Timed syncs in the time of the workload, where the caller does the background work.
+    /// The policy as an option of a database whose caller does the background work. The interval of timed syncs is in
+    /// the time of the workload.
     pub(crate) const fn durability(self) -> Durability {
         match self {
             Self::EverySynced => Durability::EverySynced,
@@ -57,7 +59,7 @@ impl Policy {
     }
 }
 
-/// A database that one caller works on: the number of its crossings depends on nothing else.
+/// A database that one thread calls. Its crossings depend on these fields only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Database {
     pub(crate) store: Store,
@@ -66,7 +68,7 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// The first part of the names of its cases.
+    /// The first part of the names of the cases of this database.
     pub(crate) const fn name(self) -> &'static str {
         match (self.input, self.store) {
             (Input::Sessions, Store::Fjall) => "fjall-sessions",
@@ -77,7 +79,7 @@ impl Database {
         }
     }
 
-    /// The sweep of the kit that crashes it.
+    /// The sweep of the kit that crashes this database.
     pub(crate) fn sweep(self) -> CrashSweep {
         let sweep = input::operations(self.input).sweep();
         let sweep = sweep.durability(self.policy.durability());
@@ -88,7 +90,7 @@ impl Database {
         }
     }
 
-    /// The crossings of its whole run. Recorded once in a process.
+    /// The crossings of a whole run without a crash. Recorded once in each process.
     pub(crate) fn crossed(self) -> CaseResult<CrossingCounts> {
         type RecordedOnce = Arc<OnceLock<CaseResult<CrossingCounts>>>;
         static RECORDED: Mutex<BTreeMap<Database, RecordedOnce>> = Mutex::new(BTreeMap::new());
@@ -106,15 +108,16 @@ impl Database {
     }
 }
 
-/// The content of the store in memory of a directory. It outlives every handle.
+/// The in-memory store of a directory. It exists until the end of the process, so a reopened database finds its
+/// content.
 fn memory_of(dir: PathBuf) -> MemoryStore {
     static STORES: Mutex<BTreeMap<PathBuf, MemoryStore>> = Mutex::new(BTreeMap::new());
     lock(&STORES).entry(dir).or_default().clone()
 }
 
-/// The sweep of the case of this name, in a child process, to which the case gave `start`.
+/// The sweep of the case `name`, in the child process of the case. `start` holds the further arguments of the child.
 pub(crate) fn sweep_of_case(name: &str, start: &[OsString]) -> CaseResult<CrashSweep> {
-    let none = || format!("there is no case {name:?}");
+    let none = || format!("no case is named {name:?}");
     let mut parts = name.split('/');
     let (Some(database), Some(policy)) = (parts.next(), parts.next()) else {
         return Err(none());
@@ -135,5 +138,5 @@ pub(crate) fn sweep_of_case(name: &str, start: &[OsString]) -> CaseResult<CrashS
             }
         }
     }
-    Err(format!("the case {name:?} has no child"))
+    Err(format!("the case {name:?} has no child process"))
 }

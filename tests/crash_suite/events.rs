@@ -1,12 +1,15 @@
-//! The events of a file, crashed at positions spread over it.
+//! Cases that record the events of a file and crash at positions spread over the file.
 //!
-//! Only this process reads the file, and only once, so it may be a pipe. Each call records some of its events; the calls of a
-//! longer file are longer. One run makes all calls. It saves the database at up to 27 positions, and at up to three more for each
-//! crash point that the calls after none of these cross ([`PrefixRun`]). A case begins with the copy of a saved database, makes
-//! the next calls until its crash, and recovers. It compares the keys, users and items that these calls can change with the
-//! naive model, and the hash of the rest with that at the position. At the end of the file the run compares the whole state, once.
+//! Only this process reads the file, and only once, so the file may be a pipe. Each call records one or more events;
+//! the calls of a longer file are longer. One run makes all calls. It saves the database at up to 27 positions. It
+//! saves it at up to three more for each crash point that no calls after these positions cross ([`PrefixRun`]).
 //!
-//! When the time is over, the remaining cases are left out. So the first cases already spread over file, crash points and modes.
+//! A case begins with the copy of a saved database, makes the next calls until its crash, and recovers. It compares the
+//! keys, users and items that these calls can change with the naive model. It compares the hash of the other content
+//! with the hash at the position. At the end of the file the run compares the whole state, once.
+//!
+//! When the time is over, the remaining cases are left out. So the first cases are already spread over the file, the
+//! crash points and the crash modes.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -24,37 +27,40 @@ use tidaldb::testing::workload::{Event, Operation, Workload, tiny_options};
 use tidaldb::testing::{CrashPoint, CrashSweep, CrossingCounts};
 use tidaldb::{Options, Schema};
 
-use crate::cases::{MODES, Occurrence, crash_on_files, described, name_of, place};
+use crate::cases::{MODES, Occurrence, crash_on_files, finding_text, mode_name, place};
 use crate::databases::Policy;
-use crate::harness::{CaseResult, SuiteCase, doing};
+use crate::harness::{CaseResult, SuiteCase, step_failed};
 use crate::progress::TimeBudget;
 
 /// The first part of the names of the cases.
 pub(crate) const NAME: &str = "events";
-/// The number of positions of a run, without those for rare points: the number of combinations of policy, mode and crossing.
+/// The number of positions of a run, without the positions for rare points: one for each combination of policy, mode
+/// and crossing.
 const POSITIONS_LEN: usize = 27;
 /// The number of operations that a case makes after its position.
 const NEXT_LEN: usize = 12;
-/// A position before a checkpoint is so many operations before it.
+/// The number of operations between a position and the next checkpoint.
 const LEAD_LEN: usize = 8;
-/// The cases of each point.
+/// The number of cases of each crash point.
 pub(crate) const ROUNDS: usize = 27;
-/// The same for the sample: one of each mode.
+/// The same for the sample file: one case for each crash mode.
 const SAMPLE_ROUNDS: usize = 3;
-/// The numbers of events of the calls, again and again. In a long file a factor multiplies all of them but 1.
+/// The numbers of events of successive calls, repeated until the end. In a long file a factor multiplies all numbers
+/// except 1.
 const BATCH_LENS: [usize; 5] = [1, 3, 1, 8, 2];
-/// The factor grows by 1 for so many events of the file.
+/// The number of events of the file for which the factor of [`BATCH_LENS`] grows by 1.
 const EVENTS_OF_BATCH_FACTOR: usize = 5_000;
-/// The sizes of segments and of the log between checkpoints have a factor that grows by 1 for so many events of the file, so that
-/// the numbers of segments and checkpoints stay small.
+/// The number of events of the file for which the factor of the sizes in [`options`] grows by 1. The factor keeps the
+/// numbers of segments and checkpoints small.
 const EVENTS_OF_SIZE_FACTOR: u64 = 2_000;
-/// At these parts of the time the reading of the file ends, and the run.
+/// The share of the time after which the reading of the file ends.
 const READING_SHARE: f64 = 0.4;
+/// The share of the time after which the run over the file ends.
 const RUN_SHARE: f64 = 0.7;
 /// The sample file.
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/events.csv");
 
-/// The events of a file as calls, and their run.
+/// The events of a file as calls, and the one run over all calls.
 #[derive(Debug)]
 pub(crate) struct EventCases {
     path: PathBuf,
@@ -63,36 +69,37 @@ pub(crate) struct EventCases {
     operations: Vec<Operation>,
     positions: Vec<Position>,
     run: OnceLock<CaseResult<PrefixRun>>,
-    /// The directory of the files for children.
+    /// The directory of the files that child processes read.
     files: OnceLock<TempDir>,
 }
 
-/// A position of the run.
+/// A position of the run, at which cases begin.
 #[derive(Debug)]
 struct Position {
-    /// The number of operations before it.
+    /// The number of operations before the position.
     index: usize,
     events_before: usize,
-    /// By crash point, true if the next operations cross it.
+    /// For each crash point, true if the next operations cross it.
     crosses: [bool; CrashPoint::ALL.len()],
-    begun: OnceLock<CaseResult<PositionStart>>,
+    start: OnceLock<CaseResult<PositionStart>>,
 }
 
-/// The beginning of all cases of a position.
+/// The common beginning of all cases of a position.
 #[derive(Debug, Clone)]
 struct PositionStart {
     prefix: Arc<SavedPrefix>,
-    /// The file for the children.
+    /// The file that child processes read.
     file: PathBuf,
-    /// The crossings of a run without a crash.
+    /// The crossings of the open, in a run without a crash.
     by_open: CrossingCounts,
+    /// The crossings of the operations, in a run without a crash.
     by_work: CrossingCounts,
 }
 
-/// The cases of the sample.
-pub(crate) fn of_sample() -> Vec<SuiteCase> {
+/// The cases over the sample file.
+pub(crate) fn sample_cases() -> Vec<SuiteCase> {
     let read = read(Path::new(SAMPLE), |_| true);
-    let read = read.unwrap_or_else(|failure| panic!("the sample: {failure}"));
+    let read = read.unwrap_or_else(|failure| panic!("the sample file: {failure}"));
     let cases = Arc::new(EventCases::of(PathBuf::from(SAMPLE), read));
     cases
         .cases(SAMPLE_ROUNDS)
@@ -101,17 +108,21 @@ pub(crate) fn of_sample() -> Vec<SuiteCase> {
         .collect()
 }
 
-/// Reads the events of a file or a pipe.
+/// Reads the events of a file or a pipe, while `continues` returns true. `continues` gets the number of events read.
 ///
 /// # Errors
-/// If it cannot be opened.
-pub(crate) fn read(path: &Path, goes_on: impl FnMut(usize) -> bool) -> CaseResult<OwnEvents> {
-    let file = File::open(path).map_err(|error| doing(&format!("opening {}", path.display()), &error))?;
-    Ok(OwnEvents::read(BufReader::with_capacity(1 << 16, file), goes_on))
+/// If the file cannot be opened.
+pub(crate) fn read(path: &Path, continues: impl FnMut(usize) -> bool) -> CaseResult<OwnEvents> {
+    let file =
+        File::open(path).map_err(|error| step_failed(&format!("opening {}", path.display()), &error))?;
+    Ok(OwnEvents::read(
+        BufReader::with_capacity(1 << 16, file),
+        continues,
+    ))
 }
 
 impl EventCases {
-    /// The cases of these events. Expects at least one event.
+    /// Prepares the cases over these events. Expects at least one event.
     pub(crate) fn of(path: PathBuf, read: OwnEvents) -> Self {
         let events_len = read.events.len();
         let factor = (events_len / EVENTS_OF_BATCH_FACTOR).max(1);
@@ -129,7 +140,7 @@ impl EventCases {
         }
     }
 
-    /// The cases with the number of operations before each, in the order in which they should run.
+    /// The cases in the order in which they should run, each with the number of operations before it.
     pub(crate) fn cases(self: &Arc<Self>, rounds: usize) -> Vec<(usize, SuiteCase)> {
         let mut cases = Vec::new();
         for round in 0..rounds {
@@ -144,10 +155,10 @@ impl EventCases {
                 let combination = round + number;
                 let mode = MODES[combination % 3].clone();
                 let policy = Policy::ALL[combination / 3 % 3];
-                let which = Occurrence::ALL[round / 9 % 3];
+                let occurrence = Occurrence::ALL[round / 9 % 3];
                 cases.push((
                     self.positions[position].index,
-                    self.case(position, point, policy, which, mode),
+                    self.case(position, point, policy, occurrence, mode),
                 ));
             }
         }
@@ -159,26 +170,26 @@ impl EventCases {
         position: usize,
         point: CrashPoint,
         policy: Policy,
-        which: Occurrence,
+        occurrence: Occurrence,
         mode: CrashMode,
     ) -> SuiteCase {
-        let (policy_name, column) = (policy.name(), name_of(&mode));
+        let (policy_name, column) = (policy.name(), mode_name(&mode));
         let before = self.positions[position].events_before;
         let name = format!(
             "{NAME}/{policy_name}/{point}/{}-after-{before}/{column}",
-            which.name()
+            occurrence.name()
         );
         let (events, case_name) = (Arc::clone(self), name.clone());
         let body = move || {
-            let begun = events.begin(position)?;
-            let crossings = begun.by_work.count(point);
+            let start = events.start(position)?;
+            let crossings = start.by_work.count(point);
             if crossings == 0 {
-                return Err(format!("{point} is never crossed; {}", begun.by_work));
+                return Err(format!("the run never crosses {point}; {}", start.by_work));
             }
-            let crossing = begun.by_open.count(point) + which.crossing(crossings);
-            let sweep = events.sweep(&begun.prefix).durability(policy.durability());
+            let crossing = start.by_open.count(point) + occurrence.crossing(crossings);
+            let sweep = events.sweep(&start.prefix).durability(policy.durability());
             let plan = sweep.plan().crash(Site::Point { point, crossing }, mode.clone());
-            crash_on_files(&sweep, &plan, &case_name, &[begun.file.into_os_string()])
+            crash_on_files(&sweep, &plan, &case_name, &[start.file.into_os_string()])
         };
         SuiteCase {
             name,
@@ -188,19 +199,19 @@ impl EventCases {
         }
     }
 
-    /// The points without a case, because no event of the file makes a call cross them.
-    pub(crate) fn points_missed(&self) -> Vec<CrashPoint> {
-        let is_missed =
+    /// The crash points without a case: no call that records events of the file crosses them.
+    pub(crate) fn uncrossed_points(&self) -> Vec<CrashPoint> {
+        let is_uncrossed =
             |(number, _): &(usize, CrashPoint)| !self.positions.iter().any(|it| it.crosses[*number]);
-        let points = CrashPoint::ALL.into_iter().enumerate().filter(is_missed);
+        let points = CrashPoint::ALL.into_iter().enumerate().filter(is_uncrossed);
         points.map(|(_, point)| point).collect()
     }
 
-    /// Makes the run over the whole file, until its part of the time is over. Returns the number of operations that it made, and
-    /// true if it reached the end and compared the state there.
+    /// Makes the run over the whole file, until its share of the time is over. Returns the number of operations that it
+    /// made, and true if it reached the end and compared the state there.
     ///
     /// # Errors
-    /// If an operation failed, or the state is not that of the model.
+    /// If an operation failed, or the state differs from the model.
     pub(crate) fn run(&self, budget: &TimeBudget) -> CaseResult<(usize, bool)> {
         let all = self.operations.len() as u64;
         let run = self.run.get_or_init(|| {
@@ -213,10 +224,10 @@ impl EventCases {
         Ok((run.operations_len, run.is_complete))
     }
 
-    fn run_while(&self, goes_on: impl FnMut(usize) -> bool) -> CaseResult<PrefixRun> {
+    fn run_while(&self, continues: impl FnMut(usize) -> bool) -> CaseResult<PrefixRun> {
         let positions: Vec<usize> = self.positions.iter().map(|position| position.index).collect();
         let options = || options(&self.schema, self.size_factor);
-        PrefixRun::of(&self.operations, &options, &positions, NEXT_LEN, goes_on)
+        PrefixRun::of(&self.operations, &options, &positions, NEXT_LEN, continues)
             .map_err(|failure| format!("the run without a crash: {failure}"))
     }
 
@@ -225,10 +236,10 @@ impl EventCases {
         CrashSweep::from_prefix(NAME, prefix).options(move || options(&schema, size_factor))
     }
 
-    /// Makes the next operations after a position without a crash, once for all its cases.
-    fn begin(&self, position: usize) -> CaseResult<PositionStart> {
-        let Position { index, begun, .. } = &self.positions[position];
-        let begin = || {
+    /// The start of the cases of a position. The first call makes the next operations once, without a crash.
+    fn start(&self, position: usize) -> CaseResult<PositionStart> {
+        let Position { index, start, .. } = &self.positions[position];
+        let make_start = || {
             let run = self.run.get_or_init(|| self.run_while(|_| true));
             let run = run.as_ref().map_err(Clone::clone)?;
             let mut saved = run.saved.iter();
@@ -237,12 +248,15 @@ impl EventCases {
             };
             let file = self.files()?.join(index.to_string());
             fs::write(&file, self.child_text(&prefix.next))
-                .map_err(|error| doing(&format!("writing {}", file.display()), &error))?;
+                .map_err(|error| step_failed(&format!("writing {}", file.display()), &error))?;
             let sweep = self.sweep(prefix);
             let plan = sweep.plan().crash(Site::End, CrashMode::Kill);
             let ended = sweep.crash_on_files(&plan, &ChildProgram::this_program([""; 0]));
             let ended = ended.map_err(|finding| {
-                format!("operations {index} on, without a crash: {}", described(&finding))
+                format!(
+                    "operations {index} on, without a crash: {}",
+                    finding_text(&finding)
+                )
             })?;
             Ok(PositionStart {
                 prefix: Arc::clone(prefix),
@@ -251,20 +265,20 @@ impl EventCases {
                 by_work: ended.by_work,
             })
         };
-        begun.get_or_init(begin).clone()
+        start.get_or_init(make_start).clone()
     }
 
-    /// The directory of the files for children.
+    /// The directory of the files that child processes read.
     fn files(&self) -> CaseResult<&Path> {
         if self.files.get().is_none() {
             let dir = TempDir::try_new("events").map_err(|error| error.to_string())?;
-            // If another case has made a directory meanwhile, that one is used.
+            // If another case has created a directory in the meantime, `set` fails and that directory is used.
             self.files.set(dir).ok();
         }
         Ok(self.files.get().map_or(Path::new(""), TempDir::path))
     }
 
-    /// The options and operations of a position as text: see [`sweep_of_child`].
+    /// The options and operations of a position as text, which [`sweep_of_child`] reads.
     fn child_text(&self, next: &Workload) -> String {
         let names = self.schema.signals().iter().map(|signal| {
             signal.name().iter().fold(String::new(), |mut digits, byte| {
@@ -277,18 +291,23 @@ impl EventCases {
     }
 }
 
-/// The sweep of a case, in its child process.
+/// The sweep of a case, in the child process of the case. `start` holds the path of the file with the operations.
 pub(crate) fn sweep_of_child(policy: Policy, start: &[OsString]) -> CaseResult<CrashSweep> {
     let [file] = start else {
-        return Err("the child of a case of events needs a file".to_owned());
+        return Err("the child process of a case over events needs a file".to_owned());
     };
-    let text = fs::read_to_string(file).map_err(|error| doing("reading the operations", &error))?;
+    let text = fs::read_to_string(file)
+        .map_err(|error| step_failed("reading the file of the operations", &error))?;
     let mut lines = text.lines();
     let mut line = || lines.next().ok_or("the file of the operations is too short");
-    let size_factor = line()?.parse().map_err(|error| doing("the factor", &error))?;
+    let size_factor = line()?
+        .parse()
+        .map_err(|error| step_failed("reading the factor", &error))?;
     let names = line()?.split(' ').map(bytes_of_hex).collect::<Option<Vec<_>>>();
     let schema = schema_for(&names.ok_or("a name is not in hexadecimal digits")?);
-    let workload: Workload = line()?.parse().map_err(|error| doing("the operations", &error))?;
+    let workload: Workload = line()?
+        .parse()
+        .map_err(|error| step_failed("reading the operations", &error))?;
     let sweep = CrashSweep::named(NAME, workload).options(move || options(&schema, size_factor));
     Ok(sweep.durability(policy.durability()))
 }
@@ -300,7 +319,8 @@ fn bytes_of_hex(digits: &str) -> Option<Vec<u8>> {
         .collect()
 }
 
-/// Small options for few events, so that each run rotates segments and makes checkpoints, and larger options for many.
+/// Options with small sizes for a few events, so that each run rotates segments and makes checkpoints, and larger sizes
+/// for many events.
 fn options(schema: &Schema, size_factor: u64) -> Options {
     tiny_options(schema.clone())
         .segment_bytes_max(1024 * size_factor)
@@ -308,20 +328,21 @@ fn options(schema: &Schema, size_factor: u64) -> Options {
         .checkpoint_log_bytes(8192 * size_factor)
 }
 
-/// Returns true until the part of the time for reading the file is over.
+/// Returns true until the share of the time for reading the file is over.
 pub(crate) fn is_read_in_time(budget: &TimeBudget) -> bool {
     !budget.is_over(READING_SHARE)
 }
 
-/// A place below `len`. The places of successive numbers are spread evenly, each far from those before.
+/// An index below `len`. The indices of successive numbers are spread evenly, each far from the previous ones.
 fn spread(number: usize, len: usize) -> usize {
     // The fraction of the golden ratio, as 64 bits.
-    let place = (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    ((u128::from(place) * len as u128) >> 64) as usize
+    let fraction = (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    ((u128::from(fraction) * len as u128) >> 64) as usize
 }
 
-/// Positions spread evenly over the operations, each shortly before a checkpoint if a later one exists. For each crash point
-/// that the next operations of none of them cross, also the first, the middle and the last operation that crosses it.
+/// Positions spread evenly over the operations, each shortly before the next checkpoint if one exists. If the
+/// operations after these positions never cross a crash point, the first, the middle and the last operation that cross
+/// it are positions too.
 fn positions(operations: &[Operation]) -> Vec<Position> {
     let crossed: Vec<_> = operations.iter().map(crossed_by).collect();
     let is_checkpoint = |operation: &Operation| *operation == Operation::Checkpoint;
@@ -329,9 +350,9 @@ fn positions(operations: &[Operation]) -> Vec<Position> {
     let mut indices: Vec<usize> = (0..POSITIONS_LEN)
         .map(|number| {
             let even = number * last / (POSITIONS_LEN - 1);
-            let next = operations[even..].iter().position(is_checkpoint);
-            match next {
-                Some(next) if number > 0 => (even + next).saturating_sub(LEAD_LEN).min(last),
+            let distance = operations[even..].iter().position(is_checkpoint);
+            match distance {
+                Some(distance) if number > 0 => (even + distance).saturating_sub(LEAD_LEN).min(last),
                 _ => even,
             }
         })
@@ -355,7 +376,7 @@ fn positions(operations: &[Operation]) -> Vec<Position> {
         index,
         events_before: operations[..index].iter().map(events_len).sum(),
         crosses: std::array::from_fn(|number| crosses(index, number)),
-        begun: OnceLock::new(),
+        start: OnceLock::new(),
     };
     indices.into_iter().map(position).collect()
 }
@@ -367,7 +388,7 @@ fn events_len(operation: &Operation) -> usize {
     }
 }
 
-/// By crash point, true if the operation certainly crosses it.
+/// For each crash point, true if the operation certainly crosses it.
 fn crossed_by(operation: &Operation) -> [bool; CrashPoint::ALL.len()] {
     let crosses = |point: CrashPoint| match (operation, point) {
         (
@@ -380,8 +401,8 @@ fn crossed_by(operation: &Operation) -> [bool; CrashPoint::ALL.len()] {
             events.iter().any(|event| !event.cohorts.is_empty())
         }
         (Operation::Record { events, .. }, CrashPoint::CoEngagementUpdate) => {
-            let feeds = |event: &Event| event.user.is_some() && event.weight > 0.0;
-            events.iter().any(feeds)
+            let feeds_co_engagement = |event: &Event| event.user.is_some() && event.weight > 0.0;
+            events.iter().any(feeds_co_engagement)
         }
         _ => false,
     };

@@ -1,7 +1,8 @@
-//! Checks that the storage over fjall asks fjall for a sync.
+//! Checks that the storage engine over fjall asks fjall for a sync.
 //!
-//! fjall's files are its own and a kill keeps what it wrote, so neither a simulated disk nor a crash tells. A thread
-//! that syncs waits for the disk, though, and the operating system counts how often it waited.
+//! fjall writes its files without the simulated disk, and unsynced writes survive a kill of the process. So neither a
+//! simulated disk nor a crash shows a missing sync. But a thread that syncs waits for the disk, and the operating
+//! system counts the waits of a thread.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -13,14 +14,15 @@ use tidaldb::storage::{StorageEngine, WriteBatch};
 use tidaldb::testing::lab::{TempDir, run_within};
 
 use crate::fjall_storage::FjallStorage;
-use crate::harness::{CaseCounts, CaseResult, doing};
+use crate::harness::{CaseCounts, CaseResult, step_failed};
 
-/// How often each kind of write is made.
-const TIMES: u64 = 25;
+/// The number of calls of each kind of write.
+const CALLS_LEN: u64 = 25;
 /// The longest time of the case.
 const TIME_MAX: Duration = Duration::from_secs(60);
-/// Texts of the source that ask for a sync. In a file system in memory no sync waits, so there only these are checked.
-const ASKS_FOR_THE_DISK: [&str; 3] = [
+/// Texts of the source that ask for a sync. In an in-memory file system no sync waits, so the case checks only these
+/// texts.
+const SYNC_REQUESTS: [&str; 3] = [
     "const POWER_SAFE: PersistMode = PersistMode::SyncAll;",
     ".batch().durability(Some(POWER_SAFE))",
     ".persist(POWER_SAFE)",
@@ -34,16 +36,18 @@ pub(crate) fn run() -> CaseResult<CaseCounts> {
 
 fn check() -> CaseResult<()> {
     let source = include_str!("../support/fjall_storage.rs");
-    for text in ASKS_FOR_THE_DISK {
+    for text in SYNC_REQUESTS {
         if !source.contains(text) {
-            return Err(format!("the storage over fjall does not say {text:?}"));
+            return Err(format!(
+                "the source of the storage over fjall does not contain {text:?}"
+            ));
         }
     }
     let dir = TempDir::new("crash-suite");
-    let Some(waits) = waits_of(|index| sync_a_file(dir.path(), index))? else {
+    let Some(waits) = waits_during(|index| sync_a_file(dir.path(), index))? else {
         return Ok(());
     };
-    if waits < TIMES {
+    if waits < CALLS_LEN {
         return Ok(());
     }
     let storage = FjallStorage::open(dir.path().join("fjall")).map_err(fail)?;
@@ -56,11 +60,14 @@ fn check() -> CaseResult<()> {
         storage.put(&index.to_be_bytes(), b"put").map_err(fail)?;
         storage.flush().map_err(fail)
     };
-    for (what, waits) in [("write_batch", waits_of(batch)?), ("flush", waits_of(put)?)] {
+    for (call, waits) in [
+        ("write_batch", waits_during(batch)?),
+        ("flush", waits_during(put)?),
+    ] {
         let waits = waits.unwrap_or(0);
-        if waits < TIMES {
+        if waits < CALLS_LEN {
             return Err(format!(
-                "{what} returned {TIMES} times and waited for the disk {waits} times"
+                "{call} returned {CALLS_LEN} times and waited for the disk {waits} times"
             ));
         }
     }
@@ -69,7 +76,7 @@ fn check() -> CaseResult<()> {
 
 #[expect(clippy::needless_pass_by_value, reason = "used as a function of an error")]
 fn fail(error: Error) -> String {
-    doing("fjall", &error)
+    step_failed("fjall", &error)
 }
 
 fn sync_a_file(dir: &Path, index: u64) -> CaseResult<()> {
@@ -78,18 +85,20 @@ fn sync_a_file(dir: &Path, index: u64) -> CaseResult<()> {
         file.write_all(&index.to_be_bytes())?;
         file.sync_all()
     };
-    write().map_err(|error: std::io::Error| doing("syncing a file", &error))
+    write().map_err(|error: std::io::Error| step_failed("syncing a file", &error))
 }
 
-/// How often the calling thread waited while it did `step` some times. `None`: the system does not count it.
-fn waits_of(step: impl Fn(u64) -> CaseResult<()>) -> CaseResult<Option<u64>> {
+/// The number of waits of the calling thread during [`CALLS_LEN`] calls of `step`. `None` if the system does not count
+/// waits.
+fn waits_during(step: impl Fn(u64) -> CaseResult<()>) -> CaseResult<Option<u64>> {
     let before = waits();
-    for index in 0..TIMES {
+    for index in 0..CALLS_LEN {
         step(index)?;
     }
     Ok(waits().zip(before).map(|(after, before)| after - before))
 }
 
+/// The number of times that the calling thread has waited.
 fn waits() -> Option<u64> {
     let status = fs::read_to_string("/proc/thread-self/status").ok()?;
     let line = status

@@ -1,4 +1,4 @@
-//! Runs cases as the standard harness does: lists and filters them, and runs several at once.
+//! Lists, filters and runs cases as the standard test harness does. Several cases run at the same time.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::error::Error;
@@ -16,24 +16,24 @@ use crate::args::{Color, SuiteArgs};
 use crate::matrix::{self, MatrixEntry, MatrixPlace};
 use crate::progress::TimeBudget;
 
-/// Why the numbers of events acknowledged and recovered are not the same.
+/// The reason why the numbers of acknowledged and recovered events may differ.
 const RECOVERED_MAY_DIFFER: &str = "\
-An event in flight may be recovered though it was not acknowledged; an event that a power loss takes\n\
-within the limits of the policy is not lost.\n";
+An event in flight may be recovered although it was not acknowledged. An event that a power loss may\n\
+take under the policy does not count as lost.\n";
 
-/// After this many cases that hang no further case begins: each takes its whole time.
+/// After this many cases that hang no further case begins, because each hang takes the time limit of a case.
 const HANGS_MAX: usize = 4;
 
-/// The result of a part of a case. The error is a text for people.
+/// The result of a step of a case. The error is a message.
 pub(crate) type CaseResult<T> = Result<T, String>;
 
-/// A case that passed.
+/// The counts of a case that passed.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct CaseCounts {
     pub(crate) counts: Counts,
 }
 
-/// Runs a case.
+/// The function that runs a case.
 pub(crate) type Body = Arc<dyn Fn() -> CaseResult<CaseCounts> + Send + Sync>;
 
 /// One case: a name, a place in the matrix, and a body.
@@ -41,7 +41,7 @@ pub(crate) type Body = Arc<dyn Fn() -> CaseResult<CaseCounts> + Send + Sync>;
 pub(crate) struct SuiteCase {
     pub(crate) name: String,
     pub(crate) place: MatrixPlace,
-    /// The operations, as text: printed with a failure.
+    /// The description of the workload, printed with a failure.
     pub(crate) work: String,
     pub(crate) body: Body,
 }
@@ -52,12 +52,12 @@ struct EndedCase {
     outcome: CaseResult<CaseCounts>,
 }
 
-/// An error, with the step that it ended.
-pub(crate) fn doing(step: &str, error: &(dyn Error + 'static)) -> String {
+/// The message for an error in the step `step`.
+pub(crate) fn step_failed(step: &str, error: &(dyn Error + 'static)) -> String {
     format!("{step}: {}", error_chain(error))
 }
 
-/// Prints the names of the selected cases, one a line, as `cargo nextest` wants them.
+/// Prints the names of the selected cases, one for each line, in the format that `cargo nextest` reads.
 pub(crate) fn list(cases: &[SuiteCase], args: &SuiteArgs) {
     let mut names = String::new();
     for case in cases.iter().filter(|case| args.selects(&case.name)) {
@@ -66,16 +66,16 @@ pub(crate) fn list(cases: &[SuiteCase], args: &SuiteArgs) {
     print(&names);
 }
 
-/// Runs the selected cases until the time is over, and prints the matrix and every failure. The cases `unreached` are left
-/// out. Returns true if no case failed, at least one case ran for each pair of a crash point and a crash mode, and
-/// everything else that a pass needs `is_complete`.
+/// Runs the selected cases until the time is over, and prints the matrix and every failure. The cases `unreached` are
+/// left out. Returns true if no case failed, at least one case ran for each pair of a crash point and a crash mode, the
+/// directory for temporary files still exists, and `is_complete` is true.
 pub(crate) fn run(
     cases: &[SuiteCase],
     (unreached, is_complete): (&[SuiteCase], bool),
     args: &SuiteArgs,
     budget: &TimeBudget,
 ) -> bool {
-    #[expect(clippy::disallowed_methods, reason = "the harness tells how long a run took")]
+    #[expect(clippy::disallowed_methods, reason = "the harness prints the time of a run")]
     let started = Instant::now();
     let select = |cases: &[SuiteCase]| -> Vec<SuiteCase> {
         let selected = cases.iter().filter(|case| args.selects(&case.name));
@@ -167,7 +167,12 @@ fn failures(failed: &[&EndedCase], args: &SuiteArgs) -> String {
     for ended in failed {
         let Err(failure) = &ended.outcome else { continue };
         if !shown.insert(failure) {
-            writeln!(text, "\n---- {}: as a case above", ended.case.name).ok();
+            writeln!(
+                text,
+                "\n---- {}: the same failure as a case above",
+                ended.case.name
+            )
+            .ok();
             continue;
         }
         writeln!(text, "\n---- {}", ended.case.name).ok();
@@ -180,14 +185,14 @@ fn failures(failed: &[&EndedCase], args: &SuiteArgs) -> String {
     text
 }
 
-/// A command that runs exactly this case again.
+/// The command that runs exactly this case again.
 fn repeat_line(name: &str, args: &SuiteArgs) -> String {
     let release = if cfg!(debug_assertions) { "" } else { "--release " };
     let events = args
         .events
         .as_ref()
         .map(|path| format!(" --events '{}'", path.display()));
-    // The cases follow from the events that were read in this time.
+    // The list of cases depends on the events that were read in this time.
     let minutes = args
         .time
         .map(|time| format!(" --minutes {}", time.as_secs_f64() / 60.0));
@@ -208,7 +213,7 @@ fn run_all(selected: &[SuiteCase], args: &SuiteArgs, budget: &TimeBudget) -> Vec
                     let mut outcome = if hangs.load(Ordering::SeqCst) < HANGS_MAX {
                         catch_as_text(|| (case.body)()).and_then(|outcome| outcome)
                     } else {
-                        Err(format!("not run, since {HANGS_MAX} others hang"))
+                        Err(format!("not run, because {HANGS_MAX} other cases hang"))
                     };
                     if outcome.is_err()
                         && let Some(removed) = removed_temp_dir()
@@ -234,13 +239,14 @@ fn run_all(selected: &[SuiteCase], args: &SuiteArgs, budget: &TimeBudget) -> Vec
     ended.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The message of a run whose directory for temporary files is gone. Every case works in it.
+/// The message of a run whose directory for temporary files was removed, or `None` if it exists. Every case works in
+/// it.
 fn removed_temp_dir() -> Option<String> {
     let dir = std::env::temp_dir();
     (!dir.is_dir()).then(|| format!("{} was removed during the run", dir.display()))
 }
 
-/// Prints to standard output. A reader that went away, as `head` does, is no reason to fail.
+/// Prints to standard output. A closed pipe is not a failure: `head` closes it early.
 pub(crate) fn print(text: &str) {
     let mut stdout = stdout().lock();
     stdout

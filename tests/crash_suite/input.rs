@@ -10,7 +10,8 @@ use tidaldb::testing::workload::{Operation, SessionEnd, Workload, standard_schem
 pub(crate) const SEED: u64 = 0x7469_6461_6c64_6221;
 /// The number of its operations.
 const STANDARD_LEN: usize = 160;
-/// The source of the operations.
+
+/// The workload of a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Input {
     /// The kit's standard workload.
@@ -36,14 +37,14 @@ pub(crate) struct InputOperations {
 }
 
 impl InputOperations {
-    /// A sweep of them.
+    /// A sweep over these operations.
     pub(crate) fn sweep(&self) -> CrashSweep {
         let operations = self.all.clone();
         CrashSweep::named(self.name, Workload { operations }).options(|| tiny_options(standard_schema()))
     }
 }
 
-/// The operations of an input, made once in a process.
+/// The operations of an input, generated once for each process.
 pub(crate) fn operations(input: Input) -> &'static InputOperations {
     static STANDARD: OnceLock<InputOperations> = OnceLock::new();
     static SESSIONS: OnceLock<InputOperations> = OnceLock::new();
@@ -55,7 +56,7 @@ pub(crate) fn operations(input: Input) -> &'static InputOperations {
 
 fn standard() -> InputOperations {
     let mut all = Workload::standard(SEED, STANDARD_LEN).operations;
-    // The workload of this seed has no call that must be refused.
+    // The workload of this seed has no call that the database must refuse, so one is added.
     let refused = all.iter().enumerate().find_map(too_far_ahead);
     if let Some((index, refused)) = refused {
         all.insert(index, refused);
@@ -66,7 +67,7 @@ fn standard() -> InputOperations {
     }
 }
 
-/// Sessions that end by a close, a drop or a kill, because real files have no power loss.
+/// The workload in several sessions. Each ends by a close, a drop or a kill: on real files there is no power loss.
 fn sessions() -> InputOperations {
     let mut all = Workload::sessions(SEED, STANDARD_LEN).operations;
     for operation in &mut all {
@@ -82,7 +83,8 @@ fn sessions() -> InputOperations {
     }
 }
 
-/// The call with its last event as far ahead of the clock as time goes, if it has events.
+/// The operation with the time of its last event at the maximum, which the database refuses. `None` if it has no
+/// events.
 fn too_far_ahead((index, operation): (usize, &Operation)) -> Option<(usize, Operation)> {
     let mut refused = operation.clone();
     let Operation::Record { events, .. } = &mut refused else {

@@ -1,4 +1,4 @@
-//! This program on the command lines and the files of users: it accepts them, or refuses them with one message.
+//! Runs this program with command lines and files of users: it must accept them, or refuse them with one message.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -9,18 +9,19 @@ use std::sync::Arc;
 use tidaldb::testing::lab::TempDir;
 
 use crate::cases::place;
-use crate::harness::{CaseCounts, CaseResult, SuiteCase, doing};
+use crate::harness::{CaseCounts, CaseResult, SuiteCase, step_failed};
 
-/// A run of this program.
+/// One run of this program.
 struct InputCase {
     name: &'static str,
-    /// The content of a file. In the texts below, `@FILE` is the path of this file and `@DIR` is its directory.
+    /// The content of a file. In `script` and `expected`, `@FILE` is the path of this file and `@DIR` is its directory.
     content: fn() -> Vec<u8>,
     /// A script of `sh`, in which `"$0"` is this program.
     script: &'static str,
-    /// The expected exit status, and a text that the output contains.
+    /// The expected exit status.
     status: i32,
-    says: &'static str,
+    /// A text that the output must contain, at most three times.
+    expected: &'static str,
 }
 
 const CASES: [InputCase; 13] = [
@@ -29,93 +30,94 @@ const CASES: [InputCase; 13] = [
         content: || events(1),
         script: r#""$0" --minutes 10 --events @FILE"#,
         status: 0,
-        says: "0 failed; 0 left out",
+        expected: "0 failed; 0 left out",
     },
     InputCase {
         name: "no-event",
         content: || events(0),
         script: r#""$0" --events @FILE"#,
         status: 1,
-        says: "holds no event",
+        expected: "holds no event",
     },
     InputCase {
         name: "pipe",
         content: || events(40),
         script: r#"cat @FILE | "$0" --minutes 10 --events /dev/stdin WalPreAggregate/first"#,
         status: 0,
-        says: "0 failed; 0 left out",
+        expected: "0 failed; 0 left out",
     },
     InputCase {
         name: "bad-line",
         content: || [events(3), b"4,view\n".to_vec()].concat(),
         script: r#""$0" --events @FILE --list"#,
         status: 1,
-        says: "line 5, column 3: entity is missing; the 3 events before it are accepted",
+        expected: "line 5, column 3: entity is missing; the 3 events before it are accepted",
     },
     InputCase {
         name: "run-up-to-a-bad-line",
         content: || [events(40), b"4,view\n".to_vec()].concat(),
         script: r#""$0" --minutes 10 --events @FILE WalPreAggregate/first"#,
         status: 1,
-        says: "test result: FAILED. ",
+        expected: "test result: FAILED. ",
     },
     InputCase {
         name: "too-many-names",
         content: too_many_names,
         script: r#""$0" --events @FILE --list"#,
         status: 1,
-        says: "line 1025, column 2",
+        expected: "line 1025, column 2",
     },
     InputCase {
         name: "header",
         content: || b"timestamp,signal,entity\n1,view,1\n".to_vec(),
         script: r#""$0" --events @FILE"#,
         status: 1,
-        says: "must name a column at_ms",
+        expected: "must name a column at_ms",
     },
     InputCase {
         name: "gzip",
         content: || b"\x1f\x8b\x08\0".to_vec(),
         script: r#""$0" --events @FILE"#,
         status: 1,
-        says: "compressed (gzip)",
+        expected: "compressed (gzip)",
     },
     InputCase {
         name: "seconds",
         content: || b"1700000000,view,1\n".to_vec(),
         script: r#""$0" --events @FILE --list"#,
         status: 0,
-        says: "the year 1970: at_ms counts milliseconds",
+        expected: "the year 1970: at_ms counts milliseconds",
     },
     InputCase {
         name: "time-over",
         content: || events(4000),
         script: r#""$0" --events @FILE --minutes 0.0001"#,
         status: 1,
-        says: "not enough for a pass: no case ran for",
+        expected: "not enough for a pass: no case ran for",
     },
     InputCase {
         name: "no-such-case",
         content: Vec::new,
         script: r#""$0" --exact no/such/case"#,
         status: 2,
-        says: "no case is named \"no/such/case\"",
+        expected: "no case is named \"no/such/case\"",
     },
     InputCase {
         name: "no-directory-for-temporary-files",
         content: Vec::new,
         script: r#"TMPDIR=@DIR/none "$0" sigkill"#,
         status: 1,
-        says: "the directory for temporary files @DIR/none does not exist",
+        expected: "the directory for temporary files @DIR/none does not exist",
     },
     InputCase {
         name: "removed-directory-for-temporary-files",
         content: || events(400),
-        script: r#"mkdir @DIR/tmp; TMPDIR=@DIR/tmp "$0" --minutes 10 --events @FILE 2>&1 >@DIR/out | while read -r line; do
-            case $line in *"ended in the state"*) mv @DIR/tmp @DIR/gone;; esac; echo "$line"; done; cat @DIR/out;
+        script: r#"mkdir @DIR/tmp; TMPDIR=@DIR/tmp "$0" --minutes 10 --events @FILE 2>&1 >@DIR/out |
+            while read -r line; do
+            case $line in *"ended in the state"*) mv @DIR/tmp @DIR/moved;; esac; echo "$line"; done; cat @DIR/out;
             tail -n 3 @DIR/out | grep -q FAILED && exit 1"#,
         status: 1,
-        says: "@DIR/tmp was removed during the run",
+        expected: "@DIR/tmp was removed during the run",
     },
 ];
 
@@ -146,15 +148,15 @@ fn too_many_names() -> Vec<u8> {
 
 fn run(case: &InputCase) -> CaseResult<CaseCounts> {
     let dir = TempDir::try_new("input").map_err(|error| error.to_string())?;
-    let placed = |text: &str| placed(text, dir.path());
-    let failed = |error: &std::io::Error| doing("running this program", error);
+    let with_paths = |text: &str| with_paths(text, dir.path());
+    let failed = |error: &std::io::Error| step_failed("running this program", error);
     fs::write(dir.path().join("events"), (case.content)()).map_err(|error| failed(&error))?;
     let (out, err) = (dir.path().join("stdout"), dir.path().join("stderr"));
-    // Output goes to files: a pipe could fill up and stop the program.
+    // The output goes to files: a full pipe would block the program.
     let create = |path: &Path| File::create(path).map_err(|error| failed(&error));
     let program = std::env::current_exe().map_err(|error| failed(&error))?;
     let status = Command::new("sh")
-        .args(["-c", &placed(case.script)])
+        .args(["-c", &with_paths(case.script)])
         .arg(program)
         .current_dir(dir.path())
         .stdin(Stdio::null())
@@ -163,26 +165,30 @@ fn run(case: &InputCase) -> CaseResult<CaseCounts> {
         .status()
         .map_err(|error| failed(&error))?;
     let read = |path: &Path| fs::read_to_string(path).map_err(|error| failed(&error));
-    let said = read(&err)? + &read(&out)?;
+    let printed = read(&err)? + &read(&out)?;
     let names = fs::read_dir(dir.path()).map_err(|error| failed(&error))?;
     let mut names = names.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()));
     let problem = if status.code() != Some(case.status) {
-        format!("it ended with {status}, not with {}", case.status)
-    } else if !said.contains(&placed(case.says)) {
-        format!("it does not say {:?}", placed(case.says))
-    } else if said.contains("panicked at") || said.contains("stack backtrace") {
-        "it panicked".to_owned()
-    } else if said.matches(&placed(case.says)).count() > 3 {
-        "it printed this more than three times".to_owned()
+        format!("the program ended with {status}, not with status {}", case.status)
+    } else if !printed.contains(&with_paths(case.expected)) {
+        format!("the program does not print {:?}", with_paths(case.expected))
+    } else if printed.contains("panicked at") || printed.contains("stack backtrace") {
+        "the program panicked".to_owned()
+    } else if printed.matches(&with_paths(case.expected)).count() > 3 {
+        format!(
+            "the program printed {:?} more than three times",
+            with_paths(case.expected)
+        )
     } else if let Some(core) = names.find(|name| name.starts_with("core")) {
-        format!("it left {core} in the directory of its caller")
+        format!("the program left {core} in the directory of its caller")
     } else {
         return Ok(CaseCounts::default());
     };
-    Err(format!("{problem}; it printed:\n{said}"))
+    Err(format!("{problem}; it printed:\n{printed}"))
 }
 
-fn placed(text: &str, dir: &Path) -> String {
+/// Replaces `@FILE` and `@DIR` with paths.
+fn with_paths(text: &str, dir: &Path) -> String {
     let dir = dir.display().to_string();
     text.replace("@FILE", &format!("{dir}/events"))
         .replace("@DIR", &dir)

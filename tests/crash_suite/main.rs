@@ -1,6 +1,7 @@
 //! The crash suite: crashes a database at every crash point, in every crash mode, and compares the recovered state.
 //!
-//! `cargo test --features test-utils --test crash_suite` runs all of it and prints a matrix; `-- --help` says more.
+//! `cargo test --features test-utils --test crash_suite` runs all cases and prints a matrix. `-- --help` lists the
+//! options.
 #![allow(clippy::disallowed_methods, reason = "tests look at files from outside")]
 
 #[cfg(feature = "test-utils")]
@@ -38,13 +39,13 @@ use std::process::ExitCode;
 
 #[cfg(not(feature = "test-utils"))]
 fn main() -> ExitCode {
-    // To standard error if a list of cases is asked for, which is empty.
-    let said = "crash suite: 0 cases, built without --features test-utils; \
+    // `--list` prints an empty list, so this message goes to standard error then.
+    let message = "crash suite: 0 cases, built without --features test-utils; \
                 run: cargo test --features test-utils --test crash_suite";
     if std::env::args().any(|argument| argument == "--list") {
-        eprintln!("{said}");
+        eprintln!("{message}");
     } else {
-        println!("{said}");
+        println!("{message}");
     }
     ExitCode::SUCCESS
 }
@@ -55,7 +56,7 @@ fn main() -> ExitCode {
     if let [child, name, start @ ..] = &arguments[..]
         && child == "--child"
     {
-        return be_child(&name.to_string_lossy(), start);
+        return run_child(&name.to_string_lossy(), start);
     }
     match args::command_line().of_process(args::read) {
         Ok(args) => run(&args),
@@ -63,9 +64,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// Crashes in a child process that the case of this name started. Returns only if it does not crash.
+/// Runs the child process of the case `name`. The child crashes; this function returns only if it does not.
 #[cfg(feature = "test-utils")]
-fn be_child(name: &str, start: &[std::ffi::OsString]) -> ExitCode {
+fn run_child(name: &str, start: &[std::ffi::OsString]) -> ExitCode {
     match databases::sweep_of_case(name, start) {
         Ok(sweep) => sweep.crash_if_child(),
         Err(failure) => eprintln!("crash suite: {failure}"),
@@ -75,7 +76,7 @@ fn be_child(name: &str, start: &[std::ffi::OsString]) -> ExitCode {
 
 #[cfg(feature = "test-utils")]
 fn run(args: &args::SuiteArgs) -> ExitCode {
-    // A list of the cases waits for the whole file.
+    // The time does not limit `--list`, which reads the whole file.
     let time = args.time.filter(|_| args.mode == args::SuiteMode::Run);
     let budget = progress::TimeBudget::new(time, args.quiet);
     let ended = match &args.events {
@@ -85,20 +86,20 @@ fn run(args: &args::SuiteArgs) -> ExitCode {
     match ended {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        Err((status, why)) => {
+        Err((status, cause)) => {
             budget.clear();
-            eprintln!("crash suite: {why}");
+            eprintln!("crash suite: {cause}");
             ExitCode::from(status)
         }
     }
 }
 
-/// An exit status, and its cause.
+/// The exit status of a run that cannot begin, and the cause.
 #[cfg(feature = "test-utils")]
 type Refusal = (u8, String);
 
-/// Lists or runs these cases. Before they run, `prepare` returns the cases to leave out, and false if the program must not pass
-/// for another cause.
+/// Lists or runs these cases. `prepare` is called before the first case runs. It returns the cases to leave out, and
+/// false if the suite must fail even if no case fails.
 #[cfg(feature = "test-utils")]
 fn run_cases(
     cases: &[harness::SuiteCase],
@@ -107,12 +108,12 @@ fn run_cases(
     budget: &progress::TimeBudget,
 ) -> Result<bool, Refusal> {
     let names: Vec<&str> = cases.iter().map(|case| case.name.as_str()).collect();
-    args.check(&names).map_err(|why| (2, why))?;
+    args.check(&names).map_err(|cause| (2, cause))?;
     if args.mode == args::SuiteMode::List {
         harness::list(cases, args);
         return Ok(true);
     }
-    // Without a directory for temporary files, prints one message and not one for each case.
+    // If the directory for temporary files is missing, the run prints one message instead of one for each case.
     common::TempDir::try_new("suite").map_err(|error| (1, error.to_string()))?;
     let (left_out, is_complete) = prepare(budget)?;
     let is_left_out = |case: &&harness::SuiteCase| left_out.iter().any(|other| other.name == case.name);
@@ -120,8 +121,9 @@ fn run_cases(
     Ok(harness::run(&reached, (&left_out, is_complete), args, budget))
 }
 
-/// Reads the events of the file at `path`, prints their number, and crashes over them. If a line is no event, it crashes over the
-/// events before this line, but returns false. It also returns false if the time was over before the end of the file.
+/// Reads the events of the file at `path`, prints their number, and crashes the database while it records them. If a
+/// line is not an event, the run uses the events before this line and returns false. It also returns false if the time
+/// was over before the end of the file.
 #[cfg(feature = "test-utils")]
 fn run_events(
     path: &std::path::Path,
@@ -139,46 +141,46 @@ fn run_events(
     let read = read.map_err(|failure| (1, failure))?;
     budget.clear();
     let (len, years) = (read.events.len(), read.years());
-    let complaint = match &read.refused {
+    let problem = match &read.refused {
         Some(line) if len == 0 => return Err((1, format!("{shown}, {line}"))),
         None if len == 0 => return Err((1, format!("{shown} holds no event"))),
         Some(line) => Some(format!(
             "{shown}, {line}; the {len} events before it are accepted; {years}"
         )),
         None if read.is_cut => Some(format!(
-            "{shown}: the time was over after {len} events; these are accepted, the rest was not read: --minutes N gives \
-             more time; {years}"
+            "{shown}: the time was over after {len} events; these are accepted, the rest was not read: \
+             --minutes N gives more time; {years}"
         )),
         None => None,
     };
-    match &complaint {
-        Some(complaint) => eprintln!("crash suite: {complaint}"),
+    match &problem {
+        Some(problem) => eprintln!("crash suite: {problem}"),
         None => eprintln!("crash suite: {len} events of {shown} are accepted; {years}"),
     }
-    let own = std::sync::Arc::new(events::EventCases::of(path, read));
-    let numbered = own.cases(events::ROUNDS);
+    let event_cases = std::sync::Arc::new(events::EventCases::of(path, read));
+    let numbered = event_cases.cases(events::ROUNDS);
     let cases: Vec<_> = numbered.iter().map(|(_, case)| case.clone()).collect();
     let prepare = |budget: &progress::TimeBudget| {
-        for point in own.points_missed() {
+        for point in event_cases.uncrossed_points() {
             eprintln!("crash suite: no case at {point}: no event of the file leads to it");
         }
-        let (operations_len, is_whole) = own.run(budget).map_err(|failure| (1, failure))?;
+        let (operations_len, is_whole) = event_cases.run(budget).map_err(|failure| (1, failure))?;
         budget.clear();
         if is_whole {
             eprintln!("crash suite: one run over all events ended in the state of the model");
         } else {
             eprintln!(
-                "crash suite: the time was over before one run had made all calls, so the end of the file was not compared: \
-                 --minutes N gives more time"
+                "crash suite: the time was over before one run had made all calls, so the end of the file was not \
+                 compared: --minutes N gives more time"
             );
         }
         let unreached = numbered.iter().filter(|(before, _)| *before >= operations_len);
-        let is_complete = is_whole && complaint.is_none();
+        let is_complete = is_whole && problem.is_none();
         Ok((unreached.map(|(_, case)| case.clone()).collect(), is_complete))
     };
     let passed = run_cases(&cases, args, prepare, budget)?;
-    if let Some(complaint) = &complaint {
-        eprintln!("crash suite: {complaint}");
+    if let Some(problem) = &problem {
+        eprintln!("crash suite: {problem}");
     }
-    Ok(passed && complaint.is_none())
+    Ok(passed && problem.is_none())
 }

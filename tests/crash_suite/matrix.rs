@@ -1,6 +1,7 @@
-//! The matrix at the end: crash points by outcome, a table for each kind of case, and the counts of events.
+//! The matrix at the end of a run: one table for each kind of case, with a row for each crash point, and the counts of
+//! events.
 //!
-//! A cell says how many of its cases passed; a line fits 100 columns.
+//! A cell shows the number of its cases, or the number of its failed cases. A line has at most 100 columns.
 
 use std::fmt::Write;
 
@@ -11,17 +12,17 @@ const ROW_NAME_WIDTH: usize = 24;
 const CELL_WIDTH: usize = 8;
 const COUNT_WIDTH: usize = 14;
 
-/// Where a case stands in the tables.
+/// The cell of a case in the tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MatrixPlace {
     pub(crate) table: String,
     pub(crate) row: String,
-    /// Columns that stand together, such as those of a policy.
+    /// The group of adjacent columns, such as the columns of a policy.
     pub(crate) group: String,
     pub(crate) column: String,
 }
 
-/// A case that has ended, as the tables see it.
+/// The result of a case that has ended, for the tables.
 #[derive(Debug, Clone)]
 pub(crate) struct MatrixEntry {
     pub(crate) place: MatrixPlace,
@@ -58,7 +59,7 @@ fn render_table(title: &str, entries: &[&MatrixEntry], is_colored: bool) -> Text
     let mut heads = [vec![title], vec![""]];
     for group in &groups {
         let columns = of_group(group);
-        // The columns of a group have room for its name.
+        // The columns of a group are together wide enough for its name.
         let width = (group.len() + 1).div_ceil(columns.len()).max(CELL_WIDTH);
         widths.extend(columns.iter().map(|_| width));
         heads[0].push(group);
@@ -125,7 +126,7 @@ fn render_counts(tables: &[&str], entries: &[MatrixEntry], is_colored: bool) -> 
     text
 }
 
-/// Each value once, in order of first appearance.
+/// Each distinct value once, in the order of the first occurrences.
 fn in_order<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> {
     let mut seen = Vec::new();
     for value in values {

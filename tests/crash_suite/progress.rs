@@ -1,19 +1,19 @@
-//! The time of a run, and its progress.
+//! The time limit of a run, and its progress line.
 
 use std::time::{Duration, Instant};
 
 use tidaldb::testing::report::{LiveLine, LiveStatus};
 
-/// The time that a run may take, and the line on standard error that shows its progress.
+/// The time limit of a run, and the line on standard error that shows its progress.
 #[derive(Debug)]
 pub(crate) struct TimeBudget {
     live: LiveLine,
-    begun: Instant,
+    started: Instant,
     time: Option<Duration>,
 }
 
 impl TimeBudget {
-    /// A run that begins now. Without `time` it may take any time.
+    /// Starts a run now. Without `time` the run has no limit.
     pub(crate) fn new(time: Option<Duration>, quiet: bool) -> Self {
         Self {
             live: if quiet {
@@ -21,20 +21,20 @@ impl TimeBudget {
             } else {
                 LiveLine::stderr()
             },
-            begun: Instant::now(),
+            started: Instant::now(),
             time,
         }
     }
 
-    /// Returns true if this share of the time is over.
+    /// Returns true if the share of the time limit is over. `share` is from 0 to 1.
     pub(crate) fn is_over(&self, share: f64) -> bool {
         self.time
-            .is_some_and(|time| self.begun.elapsed() >= time.mul_f64(share))
+            .is_some_and(|time| self.started.elapsed() >= time.mul_f64(share))
     }
 
-    /// Shows that `done` of `all` equal parts of a step are done. `all` is 0 if their number is not known.
+    /// Shows that `done` of `all` equal parts of a step are done. An `all` of 0 means that the number is unknown.
     pub(crate) fn show(&self, step: &str, done: u64, all: u64) {
-        let elapsed = self.begun.elapsed();
+        let elapsed = self.started.elapsed();
         let status = match self.time {
             Some(time) => {
                 let of = if all > 0 {
@@ -49,12 +49,12 @@ impl TimeBudget {
         self.live.show(&status);
     }
 
-    /// Shows the number of cases that have ended. Called after each case.
+    /// Shows the number of cases that have ended. The caller calls it after each case.
     pub(crate) fn show_cases(&self, ended: u64, all: u64, failed: u64) {
         if ended == all {
             return self.live.clear();
         }
-        let elapsed = self.begun.elapsed();
+        let elapsed = self.started.elapsed();
         let status = match self.time {
             Some(time) => {
                 let step = format!("{ended} cases done, {} left;", all - ended);
@@ -65,12 +65,12 @@ impl TimeBudget {
         self.live.show(&status.findings(failed));
     }
 
-    /// Prints a line that stays.
+    /// Prints a line above the progress line.
     pub(crate) fn print(&self, line: &str) {
         self.live.print(line);
     }
 
-    /// Removes the line of the progress.
+    /// Removes the progress line.
     pub(crate) fn clear(&self) {
         self.live.clear();
     }

@@ -1,7 +1,7 @@
-//! Storage that refuses a change of a collection: memory must not have the change either.
+//! A storage engine that refuses a change of a collection. The change must not be in memory either.
 //!
-//! A change goes to storage first. Memory that changed first would show the members of a refused change: reads continue
-//! after the refusal, so that is seen without a crash.
+//! The database writes a change to storage first, and then changes its memory. In the wrong order, reads would show a
+//! refused change. Reads continue after the refusal, so the case needs no crash.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,23 +13,23 @@ use tidaldb::testing::oracle::{Counts, CrashKind, Oracle};
 use tidaldb::testing::workload::{Operation, standard_schema, tiny_options};
 use tidaldb::{Durability, Error, TidalDb};
 
-use crate::harness::{CaseCounts, CaseResult, doing};
+use crate::harness::{CaseCounts, CaseResult, step_failed};
 use crate::input::{self, Input};
 
-/// The number of operations whose changes of collections are refused in turn.
+/// The number of operations of the workload.
 const RUN_LEN: usize = 120;
 
-/// Refuses each change of a collection of the workload in turn.
+/// Refuses each change of a collection in the workload, one in each run.
 pub(crate) fn run() -> CaseResult<CaseCounts> {
     let operations = &input::operations(Input::Standard).all[..RUN_LEN];
     let mut counts = Counts::default();
     let mut refused = 0;
     for (index, operation) in operations.iter().enumerate() {
         if operation.is_collection_change() {
-            let (was_refused, found) = refuse(&operations[..index], operation)
+            let (was_refused, counted) = refuse_change(&operations[..index], operation)
                 .map_err(|failure| format!("{failure}\nplan: refuse operation {index}"))?;
             refused += u32::from(was_refused);
-            counts += found;
+            counts += counted;
         }
     }
     if refused <= 3 {
@@ -40,8 +40,9 @@ pub(crate) fn run() -> CaseResult<CaseCounts> {
     Ok(CaseCounts { counts })
 }
 
-/// Applies the operations, then `change`, which storage refuses. Returns whether the change came to the storage.
-fn refuse(before: &[Operation], change: &Operation) -> CaseResult<(bool, Counts)> {
+/// Applies the operations `before`, then `change`, which storage refuses. Returns true if the database sent the change
+/// to storage, and the counts after reopening.
+fn refuse_change(before: &[Operation], change: &Operation) -> CaseResult<(bool, Counts)> {
     let disk = SimDisk::new();
     let refuses = Arc::new(AtomicBool::new(false));
     let refusing = Arc::clone(&refuses);
@@ -56,7 +57,7 @@ fn refuse(before: &[Operation], change: &Operation) -> CaseResult<(bool, Counts)
     let open = || {
         let options = tiny_options(standard_schema()).files(Arc::new(disk.clone()));
         TidalDb::open_with_storage("/db", options, Arc::clone(&storage))
-            .map_err(|error| doing("opening", &error))
+            .map_err(|error| step_failed("opening", &error))
     };
     let mut oracle = Oracle::new(&standard_schema(), Durability::EverySynced);
     let mut changes_acknowledged = 0;

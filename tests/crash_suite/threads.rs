@@ -1,7 +1,8 @@
-//! Many threads at once: two writers, a reader, a thread that makes checkpoints, and the database's own, crashed together.
+//! Crashes of a process with several threads: two writers, a reader, a thread that makes checkpoints, and the
+//! database's background threads.
 //!
-//! Whatever the interleaving, the recovered state equals the model of the frames that are in the log, in the order of their
-//! sequence numbers. The thread at the crash point varies from run to run; the crash does not.
+//! For every interleaving the recovered state equals the model of the frames in the log, in the order of their sequence
+//! numbers. The thread at the crash point varies from run to run; the crash point and the crossing are fixed.
 
 use std::any::Any;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,20 +26,20 @@ pub(crate) const ROUNDS: usize = 4;
 const SEEDS: [u64; 2] = [0x0717_0001, 0x0717_0002];
 const WRITER_LEN: usize = 80;
 const CHECKPOINTS_LEN: usize = 12;
-/// The highest number of a crossing that every interleaving reaches.
+/// The highest crossing of a crash point that every interleaving reaches.
 const CROSSING_MAX: u64 = 40;
-/// The same for a point that only some operations cross.
+/// The same for a crash point that only some operations cross.
 const CROSSING_RARE_MAX: u64 = 3;
 
-/// The operations, as text.
+/// The description of the operations for a report.
 pub(crate) fn work_as_text() -> String {
     format!("the standard workloads of seeds {SEEDS:x?}, on two threads")
 }
 
-/// The sweep of the kit that crashes the threads.
+/// The sweep of the kit that crashes the process with the threads.
 pub(crate) fn sweep(policy: Policy) -> CrashSweep {
     let durability = match policy.durability() {
-        // The database's own thread waits in real time.
+        // The database's background thread waits in real time.
         Durability::SyncedEvery { .. } => Durability::SyncedEvery { interval_ms: 5 },
         other => other,
     };
@@ -47,7 +48,7 @@ pub(crate) fn sweep(policy: Policy) -> CrashSweep {
         .durability(durability)
 }
 
-/// The last crossing of the point that every interleaving makes.
+/// The highest crossing of the point that every interleaving reaches.
 pub(crate) fn crossing_max(point: CrashPoint) -> u64 {
     match point {
         CrashPoint::CheckpointPreFlush
@@ -58,35 +59,39 @@ pub(crate) fn crossing_max(point: CrashPoint) -> u64 {
     }
 }
 
-/// The point and crossing of a seed's choice.
+/// The crash point and crossing that the seed selects.
 pub(crate) fn site_of_seed(seed: u64) -> (CrashPoint, u64) {
     let mut random = Random::new(seed);
     let point = *random.pick(&CrashPoint::ALL);
     (point, random.below(crossing_max(point) + 1))
 }
 
-/// Two writers, a reader and a thread that makes checkpoints, until the writers have ended or the handle is poisoned.
+/// Runs two writers, a reader and a thread that makes checkpoints. Ends when the writers have ended or the handle is
+/// poisoned.
 fn work(driver: &mut Driver<'_>) -> Result<(), Error> {
-    // Only one thread changes collections: the log does not order their changes.
+    // Only one thread changes collections: the log does not order changes of collections.
     let parts = [
         Workload::standard(SEEDS[0], WRITER_LEN).operations,
         frames_of_second(),
         vec![Operation::Checkpoint; CHECKPOINTS_LEN],
     ];
-    let (driver, written) = (&*driver, AtomicBool::new(false));
+    let (driver, writers_ended) = (&*driver, AtomicBool::new(false));
     thread::scope(|scope| {
         let callers: Vec<_> = parts
             .iter()
             .map(|operations| scope.spawn(inherit(move || apply_all(&mut driver.on_thread(), operations))))
             .collect();
-        let reader = scope.spawn(inherit(|| read_until(driver.db(), &written)));
+        let reader = scope.spawn(inherit(|| read_until(driver.db(), &writers_ended)));
         let ended: Vec<_> = callers.into_iter().map(ScopedJoinHandle::join).collect();
-        written.store(true, Ordering::Release);
-        ended.into_iter().chain([reader.join()]).try_for_each(of_thread)
+        writers_ended.store(true, Ordering::Release);
+        ended
+            .into_iter()
+            .chain([reader.join()])
+            .try_for_each(outcome_of_thread)
     })
 }
 
-/// The frames and syncs of the second writer. Their weights lie between those of the first writer.
+/// The frames and syncs of the second writer. The weights differ from all weights of the first writer.
 fn frames_of_second() -> Vec<Operation> {
     let mut operations = Workload::standard(SEEDS[1], WRITER_LEN).operations;
     operations.retain(|operation| operation.is_frame() || matches!(operation, Operation::Sync));
@@ -100,8 +105,8 @@ fn frames_of_second() -> Vec<Operation> {
     operations
 }
 
-/// The outcome of a thread. The injected crash is part of the plan.
-fn of_thread(joined: Result<Result<(), Error>, Box<dyn Any + Send>>) -> Result<(), Error> {
+/// The outcome of a joined thread. The injected crash is no error: it is part of the plan.
+fn outcome_of_thread(joined: Result<Result<(), Error>, Box<dyn Any + Send>>) -> Result<(), Error> {
     match joined {
         Ok(outcome) => outcome,
         Err(payload) if crash_of(&*payload).is_some() => Ok(()),
@@ -131,9 +136,9 @@ fn is_poisoned(error: &Error) -> bool {
 }
 
 /// Reads until the writers have ended or the handle is poisoned.
-fn read_until(db: &TidalDb, written: &AtomicBool) -> Result<(), Error> {
+fn read_until(db: &TidalDb, writers_ended: &AtomicBool) -> Result<(), Error> {
     let mut entity = 0;
-    while !written.load(Ordering::Acquire) {
+    while !writers_ended.load(Ordering::Acquire) {
         entity = (entity + 1) % 6;
         match read(db, EntityId(entity)) {
             Ok(score) => assert!(score.is_finite(), "entity {entity} has the score {score}"),

@@ -1,24 +1,24 @@
-//! The deep profile: sweeps standard workloads of one seed after another under each policy in turn, crashes two recoveries
-//! deep, and ends by its time. It shows how far it is, prints each finding when it comes, and rewrites the files of its report
-//! until the end.
+//! The deep profile: sweeps standard workloads of successive seeds under each policy in turn, with crashes inside
+//! recoveries of recoveries, until its time is over. It shows its progress, prints each finding at once, and rewrites
+//! the files of its report until the end.
 //!
 //! ```sh
 //! cargo run --release --features test-utils --example crash_sweep -- --minutes 5 --html report.html
 //! ```
 //!
-//! With `--rate` it measures instead the work of one thread in a second: a crash of a workload of a hundred operations, its
-//! image, recovery, and verification, and nothing else.
+//! With `--rate` it measures instead the number of crashes for which one thread builds the image, recovers and verifies
+//! in a second. The workloads have a hundred operations.
 //!
-//! `--help` lists the options. Exit status: 0 if nothing was found, 1 if something was or nothing was tested, 2 if it
-//! could not do its work.
+//! `--help` lists the options. Exit status: 0 without findings, 1 with findings or if nothing was tested, 2 if a file
+//! of the report cannot be written or an option is wrong.
 #![allow(
     clippy::disallowed_methods,
-    reason = "a program that measures time and writes its report where its reader wants it"
+    reason = "a program that measures time and writes its report to the given files"
 )]
 
-#[path = "../bench/place.rs"]
+#[path = "../bench/environment.rs"]
 #[allow(dead_code, reason = "shared with the benchmarks, which use more of it")]
-mod place;
+mod environment;
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -26,39 +26,39 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use place::processor_seconds;
+use environment::processor_seconds;
 use tidaldb::testing::lab::command_line::{CommandLine, GivenArguments};
 use tidaldb::testing::report::{LiveLine, Report};
 use tidaldb::testing::sweep::{DeepProfile, DeepTotals};
 
-/// The least time between two writings of the files.
+/// The minimum time between two writes of the report files.
 const WRITE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The command line; with `--rate` it has other defaults.
+/// The command line. With `--rate` the defaults differ.
 fn command_line(defaults: &DeepProfile) -> CommandLine {
     CommandLine::new("crash_sweep [OPTIONS]")
         .option(
             "--rate",
             "",
-            "measures one thread: no crashes in recoveries, no faults of the disk, and a recovered database is verified, \
-             not written to again; sets other defaults",
+            "measures one thread: no crashes in recoveries, no faults of the disk, no writes to a recovered database; \
+             sets other defaults",
         )
         .option("--minutes N", defaults.time.as_secs_f64() / 60.0, "ends after this time; fractions are legal")
         .option("--states N", defaults.distinct_max, "ends after this many distinct images")
-        .option("--operations N", defaults.operations_len, "the length of each workload")
+        .option("--operations N", defaults.operations_len, "the number of operations of each workload")
         .option(
             "--large N",
             defaults.large_events_len,
-            "calls of N events in the place of standard workloads, with the limits of production",
+            "replaces the standard workloads by calls of N events, with the limits of production",
         )
-        .option("--seed N", defaults.first_seed, "of the first workload")
-        .option("--depth N", defaults.depth, "how many recoveries deep")
-        .option("--images N", defaults.images_max, "of each moment, for each disk model")
-        .option("--nested-images N", defaults.nested_images_max, "the same in recoveries")
-        .option("--workers N", defaults.workers, "threads")
-        .option("--json FILE", "", "writes the report there, again and again until the end")
-        .option("--html FILE", "", "the same as one page")
-        .after("The first findings of a sweep are shrunk, which may take longer than the time that was given.")
+        .option("--seed N", defaults.first_seed, "the seed of the first workload")
+        .option("--depth N", defaults.depth, "crashes in recoveries, to this depth")
+        .option("--images N", defaults.images_max, "the most images for each crash position and disk model")
+        .option("--nested-images N", defaults.nested_images_max, "the same for crashes in recoveries")
+        .option("--workers N", defaults.workers, "the number of threads")
+        .option("--json FILE", "", "writes the report to this file, repeatedly until the end")
+        .option("--html FILE", "", "writes the report to this file as one page, repeatedly until the end")
+        .after("The first findings of a sweep are shrunk, which may exceed the time limit.")
 }
 
 fn profile(given: &GivenArguments, defaults: &DeepProfile) -> Result<DeepProfile, String> {
@@ -76,18 +76,19 @@ fn profile(given: &GivenArguments, defaults: &DeepProfile) -> Result<DeepProfile
     })
 }
 
-/// The report of the sweeps until now, and its files.
+/// The report of the sweeps that have ended, and the files of the report.
 struct ReportFiles {
     json: Option<PathBuf>,
     html: Option<PathBuf>,
     report: Report,
     next_write: Instant,
-    /// Of the last writing.
+    /// The error of the last write.
     write_error: Option<String>,
 }
 
 impl ReportFiles {
-    /// Writes the files if it is time to. Large ones are written less often, so that writing takes little of the time.
+    /// Writes the files if the next write is due. Large files are written less often, so that writes take at most about
+    /// a twentieth of the time.
     fn write(&mut self) {
         let begin = Instant::now();
         if begin >= self.next_write {
@@ -106,19 +107,19 @@ impl ReportFiles {
         Ok(())
     }
 
-    /// Writes the end to the files and to standard output.
+    /// Writes the final report to the files and to standard output.
     fn end(&mut self) -> ExitCode {
         self.next_write = Instant::now();
         self.write();
         println!("{}", self.report.terminal());
         match &self.write_error {
-            Some(why) => cannot(why),
+            Some(cause) => fail(cause),
             None => ExitCode::from(u8::from(!self.report.is_ok())),
         }
     }
 }
 
-/// Writes a file beside `path`, which then takes its place: a reader never sees a part.
+/// Writes a file next to `path` and renames it to `path`, so that a reader never gets an incomplete file.
 fn write(path: &Path, text: &str) -> Result<(), String> {
     let mut partial = path.as_os_str().to_owned();
     partial.push(".partial");
@@ -131,8 +132,9 @@ fn lock(files: &Mutex<ReportFiles>) -> MutexGuard<'_, ReportFiles> {
     files.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn cannot(why: &str) -> ExitCode {
-    eprintln!("crash_sweep: {why}");
+/// Prints the cause and returns exit status 2.
+fn fail(cause: &str) -> ExitCode {
+    eprintln!("crash_sweep: {cause}");
     ExitCode::from(2)
 }
 
@@ -166,10 +168,10 @@ fn main() -> ExitCode {
         Ok(values) => values,
         Err(status) => return status,
     };
-    // A file that cannot be written is better known now than at the end.
+    // If a file cannot be written, the program reports it now and not at the end.
     files.write();
     match &files.write_error {
-        Some(why) => cannot(why),
+        Some(cause) => fail(cause),
         None => run(&profile, files, is_rate),
     }
 }
@@ -178,11 +180,11 @@ fn run(profile: &DeepProfile, files: ReportFiles, is_rate: bool) -> ExitCode {
     let processor_before = processor_seconds();
     let files = Arc::new(Mutex::new(files));
     let live = Arc::new(LiveLine::stderr());
-    let (told, showing) = (Arc::clone(&files), Arc::clone(&live));
+    let (files_of_progress, live_of_progress) = (Arc::clone(&files), Arc::clone(&live));
     let totals = profile.run(
         move |progress| {
-            showing.show(&progress.into());
-            let mut files = lock(&told);
+            live_of_progress.show(&progress.into());
+            let mut files = lock(&files_of_progress);
             files.report.running(*progress);
             files.write();
         },
@@ -192,7 +194,7 @@ fn run(profile: &DeepProfile, files: ReportFiles, is_rate: bool) -> ExitCode {
                 live.print(&format!("✗ sweep {}: {kind}: {replay}", totals.sweeps));
             }
             let mut files = lock(&files);
-            // One that had no time left to recover anything shows nothing.
+            // A sweep without time for a single recovery adds nothing to the report.
             if sweep.distinct > 0 || sweep.findings_len > 0 {
                 files.report.add(sweep.clone());
             }
@@ -213,12 +215,12 @@ fn run(profile: &DeepProfile, files: ReportFiles, is_rate: bool) -> ExitCode {
 fn rate(totals: &DeepTotals, profile: &DeepProfile, processor_seconds: f64) -> String {
     let per_second = |seconds: f64| totals.distinct as f64 / seconds.max(1e-9);
     let by_processor = match processor_seconds {
-        0.0 => "unknown here".to_owned(),
+        0.0 => "an unknown number".to_owned(),
         seconds => format!("{:.0}", per_second(seconds)),
     };
     format!(
-        "{} distinct images of crashes of workloads of {} operations built, recovered and verified by {} thread(s): \
-         {:.0} a second, {by_processor} a second of processor time",
+        "{} distinct crash images of workloads of {} operations built, recovered and verified by {} thread(s): \
+         {:.0} for each second, {by_processor} for each second of processor time",
         totals.distinct,
         profile.operations_len,
         profile.workers,

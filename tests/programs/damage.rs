@@ -1,14 +1,15 @@
-//! The whole damage campaign: every cut, every bit and every other damage of the files of small databases, then random
-//! pairs of them until the time is over. It shows how far it is, and ends with a table.
+//! The whole damage campaign: each truncation, each flipped bit and each other damage of the files of small databases,
+//! then random pairs of damages until the time is over. It shows its progress and prints a table at the end.
 //!
 //! ```sh
 //! cargo run --release --features test-utils --example damage -- --minutes 5
 //! ```
 //!
-//! With `--copies 3` it mixes the files of three copies of one database that diverged, in every way.
+//! With `--copies 3` it tries every mixture of the files of three copies of one database that diverged.
 //!
-//! `--help` lists the options. Exit status: 0 if nothing was found, 1 if something was or nothing was tested, 2 if it
-//! could not do its work. Below `ulimit -v` it shows that damage makes nothing ask for more memory than that.
+//! `--help` lists the options. Exit status: 0 without findings, 1 with findings or if nothing was tested, 2 if a
+//! database cannot be opened or an option is wrong. Run it under `ulimit -v` to show that damaged files never cause
+//! larger memory requests than that limit.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -39,20 +40,24 @@ fn command_line() -> CommandLine {
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     CommandLine::new("damage [OPTIONS]")
         .option("--minutes N", 5, "ends after this time; fractions are legal")
-        .option("--operations N", 60, "the length of the workload")
-        .option("--seed N", 7, "of the workload and of the pairs")
-        .option("--one-in N", 1, "of the damages of single places this part")
-        .option("--pairs N", 100_000, "random pairs for each database")
-        .option("--workers N", workers, "threads")
+        .option("--operations N", 60, "the number of operations of the workload")
+        .option("--seed N", 7, "the seed of the workload and of the pairs")
+        .option("--one-in N", 1, "tries one of N damages of a single place")
+        .option(
+            "--pairs N",
+            100_000,
+            "the number of random pairs for each database",
+        )
+        .option("--workers N", workers, "the number of threads")
         .option(
             "--copies N",
             "",
-            "mixes the files of N copies of one database in the place of damaging one",
+            "mixes the files of N copies of one database instead of damaging one database",
         )
         .option(
             "--scale N",
             "",
-            "no campaign: how long opening takes by the size of the damaged part, up to N MiB",
+            "runs no campaign: measures the time of an open by the size of the damaged part, up to N MiB",
         )
 }
 
@@ -69,8 +74,9 @@ fn read(given: &GivenArguments) -> Result<DamageArguments, String> {
     })
 }
 
-fn cannot(why: &str) -> ExitCode {
-    eprintln!("damage: {why}");
+/// Prints the cause and returns exit status 2.
+fn fail(cause: &str) -> ExitCode {
+    eprintln!("damage: {cause}");
     ExitCode::from(2)
 }
 
@@ -105,8 +111,8 @@ fn main() -> ExitCode {
     ExitCode::from(u8::from(report.findings_len > 0 || tests_nothing))
 }
 
-/// Opens a small database whose last segment, or last store file, is followed by what costs a reader the most: something
-/// that may be a header at every place where one can be.
+/// Measures the open of a small database whose last segment or last store file has a damaged tail. The tail is the most
+/// expensive one for recovery: a possible header stands at every position where a header can begin.
 fn scale(mib_max: u64) -> ExitCode {
     let disk = SimDisk::new();
     let options = tiny_options(standard_schema());
@@ -116,7 +122,7 @@ fn scale(mib_max: u64) -> ExitCode {
         operations.try_for_each(|operation| operation.apply_or_refuse(&db).map(drop))
     });
     if let Err(error) = made {
-        return cannot(&error.to_string());
+        return fail(&error.to_string());
     }
     let sound = disk.image(&ImageChoice::All);
     let mut table = TextTable::of_numbers(8, [8, 12, 12]);
@@ -126,7 +132,7 @@ fn scale(mib_max: u64) -> ExitCode {
             .files()
             .filter(|(path, _)| path.starts_with(format!("/db/{dir}")));
         let Some((path, bytes)) = last.last() else {
-            return cannot("there is no file to damage");
+            return fail("the database has no file to damage");
         };
         let mut mib = 1;
         while mib <= mib_max {
@@ -140,7 +146,7 @@ fn scale(mib_max: u64) -> ExitCode {
             let opened = open(&damaged);
             let time = begin.elapsed();
             if let Err(error) = opened {
-                return cannot(&error.to_string());
+                return fail(&error.to_string());
             }
             let per_byte = time.as_nanos() as f64 / (mib << 20) as f64;
             let millis = time.as_secs_f64() * 1e3;
@@ -157,10 +163,7 @@ fn scale(mib_max: u64) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a program tells how long something takes"
-)]
+#[expect(clippy::disallowed_methods, reason = "a program that measures time")]
 fn now() -> Instant {
     Instant::now()
 }

@@ -1,16 +1,16 @@
-//! Load with kills, for as long as one likes: two threads write and one reads in a child process that is killed with
-//! `SIGKILL` at random moments and started again, under each policy in turn; what it acknowledged is counted outside of
-//! it, and the whole state is compared after each kill.
+//! Load with kills. In a child process two threads write and one reads. The program kills the child with `SIGKILL` at
+//! random times and starts it again, under each policy in turn, until the time is over. The parent counts the
+//! acknowledged calls and compares the whole state after each kill.
 //!
 //! ```sh
 //! cargo run --release --features test-utils --example load -- --minutes 5
 //! ```
 //!
-//! `--help` lists the options. Exit status: 0 if nothing was lost or doubled, 1 if something was, 2 if it could not do
-//! its work.
+//! `--help` lists the options. Exit status: 0 if nothing was lost or doubled, 1 after any failure, 2 if an option is
+//! wrong.
 #![allow(
     clippy::disallowed_methods,
-    reason = "a program that measures time and looks after a directory of its own"
+    reason = "a program that measures time and removes its own directories"
 )]
 
 #[path = "../support/load/mod.rs"]
@@ -35,12 +35,16 @@ struct LoadArguments {
 fn arguments() -> Result<LoadArguments, ExitCode> {
     let line = CommandLine::new("load [OPTIONS]")
         .option("--minutes N", 1, "ends after this time; fractions are legal")
-        .option("--seed N", 1, "of the moments of the kills")
-        .option("--kills N", 50, "of a database, before the next policy is taken")
+        .option("--seed N", 1, "the seed of the times of the kills")
+        .option(
+            "--kills N",
+            50,
+            "the number of kills of a database, before the next policy begins",
+        )
         .option(
             "--dir PATH",
             "",
-            "where the databases are made; default the system's directory for temporary files",
+            "the directory of the databases; default: the system's directory for temporary files",
         );
     line.of_process(|given| {
         Ok(LoadArguments {
@@ -53,23 +57,23 @@ fn arguments() -> Result<LoadArguments, ExitCode> {
 }
 
 fn main() -> ExitCode {
-    load::serve_if_asked();
+    load::run_if_child();
     let ended = arguments().map(|arguments| run(&arguments));
     match ended {
         Ok(Ok(totals)) => {
-            println!("{}\nnothing lost, nothing doubled", in_words(&totals));
+            println!("{}\nnothing lost, nothing doubled", summary(&totals));
             ExitCode::SUCCESS
         }
-        Ok(Err((code, why))) => {
-            eprintln!("load: {why}");
-            ExitCode::from(code)
+        Ok(Err(failure)) => {
+            eprintln!("load: {failure}");
+            ExitCode::FAILURE
         }
         Err(status) => status,
     }
 }
 
-/// Databases one after the other until the time is over. What is wrong comes with the exit status it makes.
-fn run(arguments: &LoadArguments) -> Result<LoadTotals, (u8, String)> {
+/// Runs the load on one database after another until the time is over. Returns the message of the first failure.
+fn run(arguments: &LoadArguments) -> Result<LoadTotals, String> {
     let started = Instant::now();
     let live = LiveLine::stderr();
     let program = ChildProgram::this_program([""; 0]);
@@ -82,13 +86,10 @@ fn run(arguments: &LoadArguments) -> Result<LoadTotals, (u8, String)> {
             if started.elapsed() >= arguments.time {
                 break;
             }
-            load.round(&program, policy).map_err(|why| {
+            load.round(&program, policy).map_err(|failure| {
                 live.clear();
                 let (policy, seed) = (POLICIES[policy], arguments.seed + number);
-                (
-                    1,
-                    format!("{policy:?}, seed {seed}: {why}; see {}", dir.display()),
-                )
+                format!("{policy:?}, seed {seed}: {failure}; see {}", dir.display())
             })?;
             let sum = totals.with(load.totals);
             let step = format!("{} kills", sum.kills);
@@ -96,7 +97,7 @@ fn run(arguments: &LoadArguments) -> Result<LoadTotals, (u8, String)> {
             live.show(&status.count(sum.events, "events"));
         }
         totals = totals.with(load.totals);
-        // What was found right is of no further use. It is not there if the time was over before the first round.
+        // A correct database is not needed any more. It does not exist if the time was over before the first round.
         std::fs::remove_dir_all(&dir).ok();
         if started.elapsed() >= arguments.time {
             break;
@@ -106,15 +107,15 @@ fn run(arguments: &LoadArguments) -> Result<LoadTotals, (u8, String)> {
     Ok(totals)
 }
 
-fn in_words(totals: &LoadTotals) -> String {
+fn summary(totals: &LoadTotals) -> String {
     format!(
-        "{} kills, {} of them while opening; {} calls acknowledged, {} events found; {} calls in flight found too; \
-         opening took at most {} ms",
+        "{} kills, {} of them during an open; {} calls acknowledged, {} events recovered; {} calls in flight recovered \
+         too; longest open {} ms",
         totals.kills,
         totals.kills_while_opening,
         totals.calls,
         totals.events,
-        totals.in_flight_found,
+        totals.in_flight_recovered,
         totals.open_time_max.as_millis()
     )
 }

@@ -1,4 +1,5 @@
-//! A program that opens, records, checkpoints and reads: what `.ci/production` looks into for traces of the test kit.
+//! A program that opens, records, checkpoints and reads. `.ci/production` searches its binary for traces of the test
+//! kit.
 
 use std::error::Error;
 

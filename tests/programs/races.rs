@@ -1,11 +1,11 @@
-//! Races for as long as one likes: many threads at one handle, who goes first decided by one seed after another, until
-//! the time is over or one goes wrong.
+//! Races: several threads call one handle, and a seed decides the order in which they run. The program runs the races
+//! of successive seeds until the time is over or a race fails.
 //!
 //! ```sh
 //! cargo run --release --features test-utils --example races -- --minutes 5
 //! ```
 //!
-//! `--help` lists the options. Exit status: 0 if no race went wrong, 1 if one did, 2 if the options are wrong.
+//! `--help` lists the options. Exit status: 0 if no race failed, 1 if one failed, 2 if an option is wrong.
 #![allow(clippy::disallowed_methods, reason = "a program that measures time")]
 
 use std::process::ExitCode;
@@ -18,7 +18,7 @@ use tidaldb::testing::report::{LiveLine, LiveStatus};
 fn main() -> ExitCode {
     let line = CommandLine::new("races [OPTIONS]")
         .option("--minutes N", 1, "ends after this time; fractions are legal")
-        .option("--seed N", 0, "the first one; the others follow it")
+        .option("--seed N", 0, "the seed of the first race; each next race adds 1")
         .option("--faults", "", "plans one failing sync or write for each race");
     let read = line.of_process(|given| {
         let (time, first_seed) = (given.minutes("--minutes")?, given.number("--seed", 0..=u64::MAX)?);
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     };
     let live = LiveLine::stderr();
     let started = Instant::now();
-    let mut all = RaceStatistics::default();
+    let mut totals = RaceStatistics::default();
     let mut races = 0_u64;
     while started.elapsed() < time {
         let mut race = Race::of_seed(first_seed.wrapping_add(races));
@@ -40,10 +40,10 @@ fn main() -> ExitCode {
         let result = race.run();
         races += 1;
         match result {
-            Ok(told) => all = all.with(told),
+            Ok(statistics) => totals = totals.with(statistics),
             Err(failure) => {
                 live.clear();
-                println!("race {races} went wrong\n{failure}");
+                println!("race {races} failed\n{failure}");
                 return ExitCode::FAILURE;
             }
         }
@@ -52,9 +52,9 @@ fn main() -> ExitCode {
     }
     live.clear();
     println!(
-        "{races} races, none went wrong: {} places passed, {} of them held at, {} images recovered; {} races closed \
-         early, {} panicked, in {} a sync or write failed",
-        all.places, all.holds, all.images, all.closed, all.panicked, all.failed
+        "{races} races, none failed: {} places passed, a thread was held at {} of them, {} images recovered; {} races \
+         closed the handle early, in {} a thread panicked, in {} a sync or write failed",
+        totals.places, totals.holds, totals.images, totals.closed, totals.panicked, totals.failed
     );
     ExitCode::SUCCESS
 }

@@ -1,11 +1,12 @@
-//! Stress until enough images of crashes were recovered: many threads at one handle, failing syncs, torn writes, full
-//! disks, crashes inside recoveries; every policy and both kinds of background work.
+//! Stress until enough crash images were recovered: several threads call one handle, with failing syncs, torn writes,
+//! full disks and crashes inside recoveries, under every policy and both kinds of background work.
 //!
 //! ```sh
 //! cargo run --release --features test-utils --example stress -- --images 200000
 //! ```
 //!
-//! `--help` lists the options. Exit status: 0 if every state was right, 1 if one was not, 2 if the options are wrong.
+//! `--help` lists the options. Exit status: 0 if every recovered state was correct, 1 if one was wrong, 2 if an option
+//! is wrong.
 #![allow(clippy::disallowed_methods, reason = "a program that measures time")]
 
 use std::process::ExitCode;
@@ -17,8 +18,12 @@ use tidaldb::testing::report::{LiveLine, LiveStatus};
 
 fn main() -> ExitCode {
     let line = CommandLine::new("stress [OPTIONS]")
-        .option("--images N", 200_000, "stops after N recovered images")
-        .option("--seed N", 0, "seed of the first round, each next round adds 1");
+        .option("--images N", 200_000, "ends after N recovered images")
+        .option(
+            "--seed N",
+            0,
+            "the seed of the first round; each next round adds 1",
+        );
     let read = line.of_process(|given| {
         Ok((
             given.number("--images", 1..=u64::MAX)?,
@@ -34,10 +39,10 @@ fn main() -> ExitCode {
     let (mut totals, mut rounds) = (RaceStatistics::default(), 0_u64);
     while totals.images < images_max {
         match Race::stress_of_seed(first_seed.wrapping_add(rounds)).run() {
-            Ok(told) => totals = totals.with(told),
+            Ok(statistics) => totals = totals.with(statistics),
             Err(failure) => {
                 live.clear();
-                println!("wrong after {rounds} rounds, {totals:?}\n{failure}");
+                println!("failed after {rounds} rounds, {totals:?}\n{failure}");
                 return ExitCode::FAILURE;
             }
         }
@@ -48,8 +53,8 @@ fn main() -> ExitCode {
     }
     live.clear();
     println!(
-        "{} images recovered, 0 wrong, {} of them of crashes inside a recovery; {} rounds, {} calls acknowledged, {} failed, \
-         in {} rounds an operation failed, {} were closed; {:.0} s; next seed {}",
+        "{} images recovered, 0 wrong, {} of them of crashes inside a recovery; {} rounds, {} calls acknowledged, \
+         {} calls failed; in {} rounds a disk operation failed, in {} the handle was closed; {:.0} s; next seed {}",
         totals.images,
         totals.nested,
         rounds,

@@ -1,12 +1,13 @@
-//! How the time of a sweep grows with the crossings of its work: standard workloads of ten to ten thousand operations, each
-//! crossing and disk operation crashed at, a few images of each recovered and compared with the model.
+//! Measures the growth of the time of a sweep with the crossings of its workload. The standard workloads have ten to
+//! ten thousand operations. The sweep crashes at each crossing and disk operation, and recovers and compares a few
+//! images of each.
 //!
 //! ```sh
 //! cargo run --release --features test-utils --example sweep_growth
 //! ```
 //!
-//! `-- N` ends at N operations instead. `-- --events N` measures crashes over N own events, and over a thousandth, a hundredth
-//! and a tenth of that number. A finding ends the program.
+//! `-- N` sets the largest number of operations. `-- --events N` measures crashes over N events of the user's own, and
+//! over a thousandth, a hundredth and a tenth of that number. A finding ends the program.
 #![allow(clippy::disallowed_methods, reason = "a program that measures time")]
 
 #[path = "../bench/board.rs"]
@@ -30,7 +31,8 @@ use curve::{Curve, exponents};
 
 const SEED: u64 = 7;
 const ROUNDS: usize = 3;
-/// Of each moment, for each disk model: enough for every kind of image, few enough for long workloads.
+/// The maximum number of images for each crash position and disk model: enough for every kind of image, few enough for
+/// long workloads.
 const IMAGES_MAX: usize = 4;
 
 fn main() -> ExitCode {
@@ -39,9 +41,9 @@ fn main() -> ExitCode {
         .option(
             "--events N",
             "",
-            "measures crashes over so many own events instead",
+            "measures crashes over N events of the user's own instead",
         )
-        .after("Ends at workloads of this many operations; default 10000.");
+        .after("OPERATIONS is the number of operations of the largest workload; default 10000.");
     let read = line.of_process(|given| {
         if given.has("--events") {
             return given
@@ -52,7 +54,7 @@ fn main() -> ExitCode {
         let number = text.parse().ok().filter(|number| *number > 0);
         number
             .map(|number| (number, 0))
-            .ok_or_else(|| "OPERATIONS is a whole number of at least 1".to_owned())
+            .ok_or_else(|| "OPERATIONS must be a whole number of at least 1".to_owned())
     });
     let (operations_max, events_max): (usize, usize) = match read {
         Ok(lens) => lens,
@@ -71,7 +73,7 @@ fn main() -> ExitCode {
         let mut rate = 0.0_f64;
         let mut sweep = (0, 0);
         for _ in 0..ROUNDS {
-            // Crashes in recoveries and faults of the disk have bounds of their own, which do not grow.
+            // Crashes in recoveries and faults of the disk are left out: they have fixed bounds, which do not grow.
             let report = CrashSweep::standard(SEED, operations)
                 .images_max(IMAGES_MAX)
                 .workers(1)

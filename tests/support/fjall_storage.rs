@@ -1,9 +1,9 @@
 //! A [`StorageEngine`] over fjall: one keyspace of one fjall database.
 //!
-//! Every write is in fjall's journal, with the operating system, when it returns; `flush` and a batch make it power-safe.
-//! fjall's batch commits to a buffer unless told otherwise, hence the durability that [`FjallStorage::write_batch`]
-//! asks for: a checkpoint must be on disk before the log that it covers is trimmed. A crash leaves what fjall's own
-//! journal recovery gives: each batch whole or absent, in order.
+//! When a call returns, its write is in fjall's journal, at least in the operating system's memory. `flush` and
+//! `write_batch` sync the journal. By default fjall's batch commits to a buffer, so [`FjallStorage::write_batch`] sets
+//! the durability: a checkpoint must be on disk before the log that it covers is trimmed. After a crash fjall recovers
+//! its journal: each batch is complete or missing, in order.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,7 +17,7 @@ const KEYSPACE: &str = "tidaldb";
 const KEY_BYTES_MAX: usize = 65_535;
 /// fjall panics on a longer or an empty name.
 const NAME_BYTES_MAX: usize = 255;
-/// What makes a write power-safe.
+/// The mode of a write that survives a power loss.
 const POWER_SAFE: PersistMode = PersistMode::SyncAll;
 
 /// A keyspace of a fjall database.
@@ -27,7 +27,7 @@ pub(crate) struct FjallStorage {
 }
 
 impl FjallStorage {
-    /// Opens the fjall database in the directory `path`, which is made if need be.
+    /// Opens the fjall database in the directory `path`. Creates the directory if it is missing.
     ///
     /// # Errors
     /// `Storage` with fjall's error.
@@ -35,16 +35,16 @@ impl FjallStorage {
         Self::open_keyspace(path, KEYSPACE)
     }
 
-    /// As [`open`](Self::open), with the keyspace of this name.
+    /// Like [`open`](Self::open), with the keyspace `name`.
     ///
     /// # Errors
-    /// `Storage` with fjall's error, or for a name that fjall would panic on.
+    /// `Storage` with fjall's error, or if fjall would panic on the name.
     pub(crate) fn open_keyspace(path: impl AsRef<Path>, name: &str) -> Result<Self, Error> {
         let fail = |error| Error::storage("open", error);
         if name.is_empty() || name.len() > NAME_BYTES_MAX {
             return Err(Error::storage(
                 "open",
-                "the keyspace's name is outside 1 to 255 bytes",
+                "the name of the keyspace must have 1 to 255 bytes",
             ));
         }
         let database = Database::builder(path).worker_threads(1).open().map_err(fail)?;
@@ -82,10 +82,10 @@ impl StorageEngine for FjallStorage {
     fn scan_prefix(&self, prefix: &[u8]) -> Result<Scan<'_>, Error> {
         let fail = |error| Error::storage("scan_prefix", error);
         if prefix.len() > KEY_BYTES_MAX {
-            // No key has it, and fjall would panic.
+            // No key has such a prefix, and fjall would panic.
             return Ok(Box::new(std::iter::empty()));
         }
-        // A keyspace's own iterator shows later writes; a snapshot's does not, and holds the snapshot.
+        // An iterator of the keyspace shows later writes. An iterator of a snapshot does not, and it owns the snapshot.
         let snapshot = self.database.snapshot();
         let pairs = snapshot.prefix(&self.keyspace, prefix).map(move |guard| {
             let (key, value) = guard.into_inner().map_err(fail)?;
@@ -95,7 +95,8 @@ impl StorageEngine for FjallStorage {
     }
 
     fn write_batch(&self, batch: WriteBatch) -> Result<(), Error> {
-        // All of a fjall batch has one sequence number, so of several operations on a key only the last may get there.
+        // All operations of a fjall batch have one sequence number, so the batch gets only the last operation on each
+        // key.
         let mut last_of_key: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
         for operation in batch.into_operations() {
             let (key, value) = match operation {
@@ -129,7 +130,7 @@ fn check_key(operation: &'static str, key: &[u8]) -> Result<(), Error> {
     if key.is_empty() || key.len() > KEY_BYTES_MAX {
         return Err(Error::storage(
             operation,
-            "the key is outside fjall's 1 to 65,535 bytes",
+            "a key of fjall must have 1 to 65,535 bytes",
         ));
     }
     Ok(())

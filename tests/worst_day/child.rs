@@ -1,12 +1,13 @@
-//! A database in a child process: the calling test, run again, does what its parent says until it is killed.
+//! A database in a child process. The child runs the calling test again and executes the commands of its parent until
+//! it is killed.
 //!
-//! | the parent says | the child does | and answers |
+//! | command of the parent | action of the child | answer of the child |
 //! |---|---|---|
-//! | `open DIR` | opens the database, in the place of the one that is open | `done` or `failed TEXT` |
+//! | `open DIR` | closes the open database and opens this one | `done` or `failed TEXT` |
 //! | `record I` | records event number I | `done` or `failed TEXT` |
 //! | `collect I` | adds entity I to the collection | `done` or `failed TEXT` |
-//! | `checkpoint`, `sync`, `close` | calls that | `done` or `failed TEXT` |
-//! | `count` | exports the state | `done N M`, the numbers of states and of members, or `failed TEXT` |
+//! | `checkpoint`, `sync`, `close` | calls this function | `done` or `failed TEXT` |
+//! | `count` | exports the state | `done N M`, with the numbers of states and of members, or `failed TEXT` |
 
 use std::io::{Write, stderr};
 use std::path::Path;
@@ -20,8 +21,8 @@ use crate::setup::{causes, options, record};
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
 const COLLECTION: &str = "saved";
 
-/// To be called first in each test that has children. In a child it does not return.
-pub(crate) fn serve_if_asked() {
+/// Executes commands if this process is a child, and then does not return. Each test with children calls it first.
+pub(crate) fn run_if_child() {
     if ChildSide::orders().is_none() {
         return;
     }
@@ -30,10 +31,10 @@ pub(crate) fn serve_if_asked() {
     while let Some(line) = ChildSide::read_line() {
         let (command, rest) = line.split_once(' ').unwrap_or((&line, ""));
         if command == "open" {
-            // The one that is open goes first: it has the lock.
+            // The open database is dropped first, because it holds the lock.
             drop(db.take());
             let opened = TidalDb::open(rest, options());
-            say_result(opened.as_ref().map(|_| String::new()));
+            answer_result(opened.as_ref().map(|_| String::new()));
             db = opened.ok();
             continue;
         }
@@ -48,7 +49,7 @@ pub(crate) fn serve_if_asked() {
             "sync" => db.sync(),
             "close" => db.close(),
             "count" => {
-                say_result(db.export().as_ref().map(|state| {
+                answer_result(db.export().as_ref().map(|state| {
                     let members = state.collections.iter().map(|it| it.members.len());
                     format!(" {} {}", state.signals.len(), members.sum::<usize>())
                 }));
@@ -56,7 +57,7 @@ pub(crate) fn serve_if_asked() {
             }
             _ => panic!("the command {line:?} is unknown"),
         };
-        say_result(result.as_ref().map(|()| String::new()));
+        answer_result(result.as_ref().map(|()| String::new()));
     }
     ChildSide::end()
 }
@@ -68,26 +69,26 @@ fn collect(db: &TidalDb, entity: EntityId) -> Result<(), Error> {
     db.add_to_collection(COLLECTION, entity).map(|_| ())
 }
 
-fn say_result(result: Result<String, &Error>) {
+fn answer_result(result: Result<String, &Error>) {
     match result {
         Ok(value) => ChildSide::answer(&format!("done{value}")),
         Err(error) => ChildSide::answer(&format!("failed {}", causes(error))),
     }
 }
 
-/// The parent's side. Dropped, the child is killed.
+/// The parent's handle of a child. Dropping it kills the child.
 pub(crate) struct DatabaseChild(ChildProcess);
 
 impl DatabaseChild {
-    /// Starts a child whose writes fail beyond the limit that is set on it.
+    /// Starts a child. Its writes beyond a limit of file sizes return an error.
     pub(crate) fn start() -> Self {
         Self::start_as(None).unwrap()
     }
 
-    /// Starts a child as another user.
+    /// Starts a child, as another user if `user` is set.
     ///
     /// # Errors
-    /// Why it cannot be started.
+    /// The reason why the child cannot be started.
     pub(crate) fn start_as(user: Option<u32>) -> Result<Self, String> {
         let program = ChildProgram::calling_test().expect("the harness names the thread");
         let mut program = program.over_limit(OverLimit::FailsWrite);
@@ -97,8 +98,8 @@ impl DatabaseChild {
         let mut process = program.start("").map_err(|error| error.to_string())?;
         match process.receive_answer(ANSWER_TIME_MAX) {
             Ok(ready) if ready == "ready" => Ok(Self(process)),
-            Ok(other) => Err(format!("the child began with {other:?}")),
-            Err(why) => Err(why.to_string()),
+            Ok(other) => Err(format!("the first answer of the child is {other:?}")),
+            Err(error) => Err(error.to_string()),
         }
     }
 
@@ -106,11 +107,11 @@ impl DatabaseChild {
         &self.0
     }
 
-    /// Says a line and waits for the answer: what is after `done`, or why the call failed.
+    /// Sends a command and waits for the answer. Returns the text after `done`, or the message of the failed call.
     pub(crate) fn call(&mut self, line: &str) -> Result<String, String> {
         self.0.send_line(line);
         let answer = self.0.receive_answer(ANSWER_TIME_MAX);
-        let answer = answer.unwrap_or_else(|why| panic!("after {line:?}: {why}"));
+        let answer = answer.unwrap_or_else(|error| panic!("after {line:?}: {error}"));
         match answer.split_once(' ').unwrap_or((&answer, "")) {
             ("done", value) => Ok(value.to_owned()),
             ("failed", text) => Err(text.to_owned()),
@@ -126,16 +127,17 @@ impl DatabaseChild {
         self.call(&format!("record {i}"))
     }
 
-    /// Ends it by `SIGKILL`.
+    /// Ends the child with `SIGKILL`.
     pub(crate) fn kill(self) {
         let end = self.0.kill().unwrap();
         assert!(end.is_killed(), "{end}");
     }
 }
 
-/// Says what is not tested here, past the harness, which keeps what a test prints.
-pub(crate) fn warn(what: &str) {
+/// Prints a warning about a test that cannot run here. It writes to standard error directly: the harness captures the
+/// output of `eprintln!`.
+pub(crate) fn warn(text: &str) {
     let mut stderr = stderr();
-    // A closed standard error takes no words.
-    stderr.write_all(format!("WARNING: {what}\n").as_bytes()).ok();
+    // If standard error is closed, the warning is lost.
+    stderr.write_all(format!("WARNING: {text}\n").as_bytes()).ok();
 }

@@ -1,4 +1,4 @@
-//! A clock that is set back: what is recorded stays, and what comes is judged by the clock as it is.
+//! A clock that is set back: recorded events stay, and each new event is compared with the clock at its call.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -20,7 +20,7 @@ impl Clock for SteppedClock {
 const DECADE_MS: i64 = 10 * 365 * 86_400_000;
 
 #[test]
-fn replay_reads_no_clock_and_an_event_is_judged_by_the_clock_of_its_call() {
+fn after_the_clock_is_set_back_recorded_events_are_replayed_and_new_calls_use_the_new_time() {
     for background in [Background::Caller, Background::OwnThreads] {
         let dir = TempDir::new("clock");
         let clock = Arc::new(SteppedClock(AtomicI64::new(NOW_MS)));
@@ -30,7 +30,7 @@ fn replay_reads_no_clock_and_an_event_is_judged_by_the_clock_of_its_call() {
             .background(background)
             .durability(Durability::SyncedEvery { interval_ms: 1 });
         let db = open_and_record(dir.path(), options.clone(), 0..20);
-        // Under the open database.
+        // The clock is set back while the database is open.
         clock.0.store(NOW_MS - DECADE_MS, Ordering::Relaxed);
         let late = SignalEvent::new(SignalId(0), EntityId(1), NOW_MS);
         let error = db.record(&late).unwrap_err();
@@ -41,11 +41,11 @@ fn replay_reads_no_clock_and_an_event_is_judged_by_the_clock_of_its_call() {
         assert_eq!(db.export().unwrap(), state_after(20));
         db.sync().unwrap();
         drop(db);
-        // Everything that is there lies in the future now.
+        // All recorded events are in the future now.
         let db = TidalDb::open(dir.path(), options.clone()).unwrap();
         assert_eq!(db.recovery_report().events_replayed, 20);
         assert_eq!(db.export().unwrap(), state_after(20));
-        // An event of now is older than every window, and counts in the scores.
+        // An event at the new time is older than every window. It counts only in the scores.
         let now = SignalEvent::new(SignalId(0), EntityId(1), NOW_MS - DECADE_MS);
         let late_drops = db.statistics().unwrap().late_drops;
         db.record(&now).unwrap();

@@ -1,11 +1,11 @@
-//! Directories that are not there, are something else, or go away under an open database.
+//! Directories that are missing, are files, or are removed or moved while the database is open.
 
 use std::path::Path;
 
 use tidaldb::{Error, TidalDb};
 
 use crate::setup::{
-    assert_holds, assert_says, causes, content, open_and_record, options, record, state_after,
+    assert_contains, assert_recovers, causes, content, open_and_record, options, record, state_after,
 };
 use crate::temp_dir::TempDir;
 
@@ -14,31 +14,31 @@ fn io_path(error: &Error) -> &Path {
         Error::Io { path, .. } => path,
         Error::OutcomeUnknown { source, .. } => io_path(source),
         Error::Poisoned { cause } => io_path(cause),
-        other => panic!("not an error of a file: {}", causes(other)),
+        other => panic!("not an I/O error: {}", causes(other)),
     }
 }
 
 #[test]
-fn a_missing_parent_and_a_file_in_the_place_of_a_directory_are_errors_with_the_path() {
+fn an_open_below_a_missing_directory_or_at_a_file_is_an_error_with_the_path() {
     let dir = TempDir::new("directories");
     let file = dir.path().join("file");
-    std::fs::write(&file, "mine").unwrap();
+    std::fs::write(&file, "text").unwrap();
     for path in [&dir.path().join("missing/db"), &file, &file.join("db")] {
         let error = TidalDb::open(path, options()).unwrap_err();
         assert_eq!(io_path(&error), path);
     }
-    assert_eq!(content(dir.path()), [(file, Some(b"mine".to_vec()))]);
+    assert_eq!(content(dir.path()), [(file, Some(b"text".to_vec()))]);
 }
 
 #[test]
-fn a_file_in_the_place_of_a_part_of_the_database_is_an_error_with_its_path() {
+fn a_file_named_log_or_store_and_a_directory_named_lock_are_errors_with_the_path() {
     for name in ["log", "store"] {
         let dir = TempDir::new("directories");
         let part = dir.path().join(name);
-        std::fs::write(&part, "mine").unwrap();
+        std::fs::write(&part, "text").unwrap();
         let error = TidalDb::open(dir.path(), options()).unwrap_err();
         assert!(io_path(&error).starts_with(&part), "{name}: {}", causes(&error));
-        assert_eq!(std::fs::read(&part).unwrap(), b"mine");
+        assert_eq!(std::fs::read(&part).unwrap(), b"text");
         std::fs::remove_file(&part).unwrap();
         TidalDb::open(dir.path(), options()).unwrap();
     }
@@ -50,7 +50,7 @@ fn a_file_in_the_place_of_a_part_of_the_database_is_an_error_with_its_path() {
 }
 
 #[test]
-fn a_directory_that_is_removed_under_an_open_database_ends_writing_before_the_next_acknowledgement() {
+fn after_the_directory_of_an_open_database_is_removed_no_write_is_acknowledged() {
     let dir = TempDir::new("directories");
     let path = dir.path().join("db");
     let db = open_and_record(&path, options(), 0..1);
@@ -58,8 +58,8 @@ fn a_directory_that_is_removed_under_an_open_database_ends_writing_before_the_ne
     let error = record(&db, 1).unwrap_err();
     assert!(error.outcome_is_unknown(), "{}", causes(&error));
     let place = format!("{} may no longer be", path.display());
-    assert_says(&causes(&error), &[&place, "the directory was removed"]);
-    assert_eq!(db.export().unwrap(), state_after(2), "reads go on");
+    assert_contains(&causes(&error), &[&place, "the directory was removed"]);
+    assert_eq!(db.export().unwrap(), state_after(2), "reads continue");
     assert!(matches!(db.checkpoint(), Err(Error::Poisoned { .. })));
     assert!(matches!(
         db.create_collection("saved"),
@@ -67,13 +67,13 @@ fn a_directory_that_is_removed_under_an_open_database_ends_writing_before_the_ne
     ));
     assert!(db.close().is_err());
     drop(db);
-    assert!(!path.exists(), "nothing is made again behind one's back");
+    assert!(!path.exists(), "the database created the directory again");
     let db = TidalDb::open(&path, options()).unwrap();
     assert!(db.recovery_report().created);
 }
 
 #[test]
-fn a_store_that_is_moved_away_while_it_is_open_goes_on_there_and_put_back_it_holds_everything() {
+fn a_store_that_is_moved_while_it_is_open_receives_all_writes_and_opens_after_it_is_moved_back() {
     let dir = TempDir::new("directories");
     let path = dir.path();
     let db = open_and_record(path, options(), 0..40);
@@ -82,7 +82,7 @@ fn a_store_that_is_moved_away_while_it_is_open_goes_on_there_and_put_back_it_hol
     let files_before = content(&store).len();
     std::fs::rename(&store, &away).unwrap();
     std::fs::create_dir(&store).unwrap();
-    // It needs new files.
+    // Records enough events that the store creates new files.
     for i in 40..200 {
         record(&db, i).unwrap();
         db.checkpoint().unwrap();
@@ -101,7 +101,7 @@ fn a_store_that_is_moved_away_while_it_is_open_goes_on_there_and_put_back_it_hol
 }
 
 #[test]
-fn a_log_that_was_removed_is_missed_and_nothing_is_changed() {
+fn an_open_without_the_log_directory_is_an_error_and_changes_nothing() {
     let dir = TempDir::new("directories");
     let db = open_and_record(dir.path(), options(), 0..10);
     db.checkpoint().unwrap();
@@ -118,5 +118,5 @@ fn a_log_that_was_removed_is_missed_and_nothing_is_changed() {
     );
     assert_eq!(content(dir.path()), before);
     std::fs::rename(&away, &log).unwrap();
-    assert_eq!(assert_holds(dir.path(), 10, "put back"), 10);
+    assert_eq!(assert_recovers(dir.path(), 10, "with the log again"), 10);
 }

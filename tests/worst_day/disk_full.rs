@@ -1,20 +1,21 @@
-//! A disk that is full for a while: what was acknowledged stays, the call that met it says where, and with room again
-//! the database opens.
+//! A disk that is full for some time: acknowledged events stay, the error of the failed call names the place, and the
+//! database opens again when the disk has space.
 //!
-//! To the child the disk is full where its files may grow no more; that limit is set and lifted from outside.
+//! The parent sets and lifts a limit on the size of the child's files. Beyond the limit the child's writes fail as on a
+//! full disk.
 
 use std::path::{Path, PathBuf};
 
 use tidaldb::testing::lab::process::FileSizeLimit;
 use tidaldb::{EntityId, TidalDb};
 
-use crate::child::{DatabaseChild, serve_if_asked, warn};
-use crate::setup::{assert_holds, assert_says, options};
+use crate::child::{DatabaseChild, run_if_child, warn};
+use crate::setup::{assert_contains, assert_recovers, options};
 use crate::temp_dir::TempDir;
 
-/// Where the disk is full.
+/// The write that finds the disk full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum At {
+enum FullAt {
     Append,
     Rotation,
     CheckpointBatch,
@@ -22,7 +23,7 @@ enum At {
     Collection,
 }
 
-impl At {
+impl FullAt {
     const ALL: &[Self] = &[
         Self::Append,
         Self::Rotation,
@@ -34,8 +35,8 @@ impl At {
 
 fn is_possible() -> bool {
     let possible = FileSizeLimit::check_available();
-    if let Err(why) = &possible {
-        warn(&format!("no disk is filled: {why}"));
+    if let Err(cause) = &possible {
+        warn(&format!("full disks are not tested: {cause}"));
     }
     possible.is_ok()
 }
@@ -50,8 +51,9 @@ fn len(path: &Path) -> u64 {
     std::fs::metadata(path).unwrap().len()
 }
 
-/// Brings a new database to the moment before the call that will find the disk full. Gives how many events it has.
-fn prepare(child: &mut DatabaseChild, dir: &Path, at: At) -> u64 {
+/// Records events in a new database until the next call is the one that will find the disk full. Returns the number of
+/// events.
+fn prepare(child: &mut DatabaseChild, dir: &Path, at: FullAt) -> u64 {
     child.open(dir).unwrap();
     let log = dir.join("log");
     let frame_bytes = 128;
@@ -63,15 +65,15 @@ fn prepare(child: &mut DatabaseChild, dir: &Path, at: At) -> u64 {
     };
     while record(child) < 20 {}
     match at {
-        At::Rotation => {
-            // The next event of about the same length as these needs a new segment.
+        FullAt::Rotation => {
+            // The next event, of about the same length, needs a new segment.
             while len(&last_file(&log)) + frame_bytes <= 2048 {
                 record(child);
             }
         }
-        At::CheckpointMarker => {
-            // The log's last file has to be the longer one by far, for only it to be at the limit, and to have room for the
-            // next event.
+        FullAt::CheckpointMarker => {
+            // The last file of the log must be much longer than the last file of the store, so that only the log
+            // reaches the limit. It must also have space for the next event.
             let store = dir.join("store");
             loop {
                 record(child);
@@ -83,49 +85,50 @@ fn prepare(child: &mut DatabaseChild, dir: &Path, at: At) -> u64 {
             }
             record(child);
         }
-        At::Append => {
-            // A segment with room for one more.
+        FullAt::Append => {
+            // The segment must have space for one more event.
             while len(&last_file(&log)) > 1024 {
                 record(child);
             }
         }
-        At::CheckpointBatch => {}
-        At::Collection => drop(child.call("collect 1").unwrap()),
+        FullAt::CheckpointBatch => {}
+        FullAt::Collection => drop(child.call("collect 1").unwrap()),
     }
     events
 }
 
-/// Sets the limit, makes the call that meets it, and gives what it said and in which directory the file is.
-fn meet(child: &mut DatabaseChild, dir: &Path, at: At, events: u64) -> (FileSizeLimit, String) {
+/// Sets the limit and makes the call that fails because of it. Returns the limit and the message of the error.
+fn fill_disk(child: &mut DatabaseChild, dir: &Path, at: FullAt, events: u64) -> (FileSizeLimit, String) {
     let (log, store) = (dir.join("log"), dir.join("store"));
     let (bytes, call) = match at {
-        At::Append => (len(&last_file(&log)) + 50, format!("record {events}")),
-        At::Rotation => (20, format!("record {events}")),
-        At::CheckpointBatch => (len(&last_file(&store)) + 60, "checkpoint".to_owned()),
-        At::CheckpointMarker => (len(&last_file(&log)) + 20, "checkpoint".to_owned()),
-        At::Collection => (len(&last_file(&store)) + 20, "collect 7".to_owned()),
+        FullAt::Append => (len(&last_file(&log)) + 50, format!("record {events}")),
+        FullAt::Rotation => (20, format!("record {events}")),
+        FullAt::CheckpointBatch => (len(&last_file(&store)) + 60, "checkpoint".to_owned()),
+        FullAt::CheckpointMarker => (len(&last_file(&log)) + 20, "checkpoint".to_owned()),
+        FullAt::Collection => (len(&last_file(&store)) + 20, "collect 7".to_owned()),
     };
     let limit = FileSizeLimit::set(child.process(), bytes).unwrap();
-    let said = child.call(&call).expect_err("there is no room");
-    (limit, said)
+    let message = child.call(&call).expect_err("the disk is full");
+    (limit, message)
 }
 
-fn comes_and_goes(at: At) {
+/// Fills the disk at a write, checks the failed handle, lifts the limit and checks the recovered database.
+fn fill_disk_and_recover(at: FullAt) {
     let dir = TempDir::new("disk-full");
     let dir = dir.path();
     let mut child = DatabaseChild::start();
     let events = prepare(&mut child, dir, at);
     let before = child.call("count").unwrap();
-    let (limit, said) = meet(&mut child, dir, at, events);
+    let (limit, message) = fill_disk(&mut child, dir, at, events);
     let (place, operation) = match at {
-        At::Append | At::CheckpointMarker => ("log", "append to segment"),
-        At::Rotation => ("log", "write segment header"),
-        At::CheckpointBatch | At::Collection => ("store", "write"),
+        FullAt::Append | FullAt::CheckpointMarker => ("log", "append to segment"),
+        FullAt::Rotation => ("log", "write segment header"),
+        FullAt::CheckpointBatch | FullAt::Collection => ("store", "write"),
     };
     let place = dir.join(place).display().to_string();
-    assert_says(&said, &[&place, operation, "File too large"]);
-    // Full, and with room again: the first cause stays, nothing is tried again, and reads go on.
-    let cause = said.rsplit_once(": cannot ").unwrap().1.to_owned();
+    assert_contains(&message, &[&place, operation, "File too large"]);
+    // While the disk is full and after that: every write fails with the first cause, and reads continue.
+    let cause = message.rsplit_once(": cannot ").unwrap().1.to_owned();
     let mut limit = Some(limit);
     for _ in 0..2 {
         for call in [
@@ -144,41 +147,41 @@ fn comes_and_goes(at: At) {
         }
     }
     child.kill();
-    let found = assert_holds(dir, events, &format!("{at:?}"));
+    let recovered = assert_recovers(dir, events, &format!("{at:?}"));
 
-    // It goes on, also over the next full disk.
+    // The recovered database works, and survives the next full disk.
     let mut child = DatabaseChild::start();
     child.open(dir).unwrap();
-    for i in found..found + 10 {
+    for i in recovered..recovered + 10 {
         child.record(i).unwrap();
     }
     let limit = FileSizeLimit::set(child.process(), len(&last_file(&dir.join("log"))) + 50).unwrap();
-    child.record(found + 10).expect_err("there is no room again");
+    child.record(recovered + 10).expect_err("the disk is full again");
     limit.lift(child.process()).unwrap();
     child.open(dir).unwrap();
     child.call("checkpoint").unwrap();
     child.call("close").unwrap();
     child.kill();
-    assert_holds(dir, found + 10, &format!("{at:?}, twice"));
-    if at == At::Collection {
+    assert_recovers(dir, recovered + 10, &format!("{at:?}, twice"));
+    if at == FullAt::Collection {
         let db = TidalDb::open(dir, options()).unwrap();
         assert!(db.collection_contains("saved", EntityId(1)).unwrap());
     }
 }
 
 #[test]
-fn a_disk_that_is_full_for_a_while_loses_nothing_acknowledged() {
-    serve_if_asked();
+fn no_acknowledged_event_is_lost_when_the_disk_is_full_for_some_time() {
+    run_if_child();
     if is_possible() {
-        for &at in At::ALL {
-            comes_and_goes(at);
+        for &at in FullAt::ALL {
+            fill_disk_and_recover(at);
         }
     }
 }
 
 #[test]
-fn a_disk_that_is_full_at_opening_is_an_error_with_the_path_and_with_room_it_opens() {
-    serve_if_asked();
+fn an_open_on_a_full_disk_is_an_error_with_the_path_and_succeeds_when_there_is_space() {
+    run_if_child();
     if !is_possible() {
         return;
     }
@@ -195,19 +198,19 @@ fn a_disk_that_is_full_at_opening_is_an_error_with_the_path_and_with_room_it_ope
             }
         }
         child.kill();
-        // A new child: what is open keeps its files.
+        // Each limit gets a new child, because the limit does not change files that are already open.
         let mut refused = 0;
         for bytes in [0, 1, 20, 100, 1000] {
             let mut child = DatabaseChild::start();
             let limit = FileSizeLimit::set(child.process(), bytes).unwrap();
-            if let Err(said) = child.open(dir.path()) {
+            if let Err(message) = child.open(dir.path()) {
                 refused += 1;
-                assert_says(&said, &[&dir.path().display().to_string(), "File too large"]);
+                assert_contains(&message, &[&dir.path().display().to_string(), "File too large"]);
             }
             limit.lift(child.process()).unwrap();
             child.open(dir.path()).unwrap();
             child.kill();
-            assert_holds(dir.path(), events, &format!("{events} events, {bytes} bytes"));
+            assert_recovers(dir.path(), events, &format!("{events} events, {bytes} bytes"));
         }
         assert!(refused >= 2, "{events} events: only {refused} openings failed");
     }

@@ -1,4 +1,4 @@
-//! Far too much of everything: segments, collections, signals, and names as long as they may be.
+//! Large numbers of segments, collections and signals, and names of the maximum length.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tidaldb::{Durability, EntityId, Options, Schema, Signal, SignalEvent, Signal
 use crate::setup::{NOW_MS, options, record, state_after};
 use crate::temp_dir::TempDir;
 
-/// The real file system without its syncs: for what is large and about no power loss.
+/// Options on the real file system without syncs, for large tests that do not test a power loss.
 fn unsynced_options() -> Options {
     let files = ForwardingFiles::new(Arc::new(RealFiles), |call| match call.operation {
         FileOperation::Sync | FileOperation::SyncDir => call.skip(),
@@ -23,9 +23,9 @@ fn unsynced_options() -> Options {
 }
 
 #[test]
-fn small_segments_stay_few_and_are_replayed_and_trimmed() {
+fn the_number_of_small_segments_is_bounded_and_a_checkpoint_trims_them() {
     const EVENTS: u64 = 20_000;
-    // At 64 segments that take no more frames a checkpoint is due. Writers wait for it at four times as many.
+    // A checkpoint is due at 64 full segments. At four times this number writers wait for it.
     const SEGMENTS_MAX: u64 = 4 * 64 + 2;
     let dir = TempDir::new("large");
     let options = unsynced_options().segment_bytes_max(512);
@@ -52,7 +52,8 @@ fn small_segments_stay_few_and_are_replayed_and_trimmed() {
     assert_eq!(db.export().unwrap(), state_after(EVENTS + 1));
 }
 
-/// Every length a name may have, and many of the longest, none of them valid UTF-8: each the beginning of others.
+/// A name of every legal length, each a prefix of the longer ones, and many names of the maximum length. None is valid
+/// UTF-8.
 fn names() -> Vec<Vec<u8>> {
     let prefixes = (1..=NAME_BYTES_MAX).map(|len| vec![0xff; len]);
     let longest = (0..NAME_BYTES_MAX).map(|at| {
@@ -64,7 +65,7 @@ fn names() -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn collections_with_names_of_every_length_up_to_the_limit_are_never_confused() {
+fn collections_with_names_of_every_legal_length_stay_separate() {
     let dir = TempDir::new("large");
     let options = unsynced_options().store_segment_bytes_max(16 << 10);
     let db = TidalDb::open(dir.path(), options.clone()).unwrap();
@@ -80,7 +81,7 @@ fn collections_with_names_of_every_length_up_to_the_limit_are_never_confused() {
         members.dedup();
         expected.insert(name, members);
     }
-    // Of a third of them one member goes, of another third all do.
+    // A third of the collections lose one member, another third are deleted.
     for (number, name) in names().into_iter().enumerate() {
         match number % 3 {
             0 => {
@@ -108,7 +109,7 @@ fn collections_with_names_of_every_length_up_to_the_limit_are_never_confused() {
 }
 
 #[test]
-fn a_schema_of_as_many_signals_with_as_long_names_as_there_may_be_is_kept() {
+fn a_schema_with_the_maximum_number_of_signals_and_the_longest_names_survives_a_reopening() {
     let name = |number: usize| {
         let mut name = vec![b'n'; NAME_BYTES_MAX];
         name[NAME_BYTES_MAX - 8..].copy_from_slice(format!("{number:08}").as_bytes());
@@ -129,7 +130,7 @@ fn a_schema_of_as_many_signals_with_as_long_names_as_there_may_be_is_kept() {
     );
     assert!(db.signal(&name(1000)[..254]).is_err());
     drop(db);
-    // One more is appended at the next opening, and it is the last one.
+    // The next open appends one more signal to the schema: now it has the maximum number.
     let db = TidalDb::open(dir.path(), options(SIGNALS_MAX)).unwrap();
     let ids = [0, 1, 511, SIGNALS_MAX - 1].map(|number| SignalId(number as u16));
     for (entity, signal) in (0..).zip(ids) {

@@ -1,4 +1,4 @@
-//! Opening, recording, closing and reopening.
+//! Tests that open, record in, close and reopen a database.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -28,7 +28,7 @@ fn record_some(db: &TidalDb, from: u64, to: u64) {
 }
 
 #[test]
-fn a_dropped_database_reopens_with_the_same_state_whatever_the_policy() {
+fn a_dropped_database_reopens_with_the_same_state_under_every_policy() {
     for (durability, background) in POLICIES
         .into_iter()
         .flat_map(|policy| [(policy, Background::Caller), (policy, Background::OwnThreads)])
@@ -46,7 +46,7 @@ fn a_dropped_database_reopens_with_the_same_state_whatever_the_policy() {
         let db = TidalDb::open(dir.path(), options.clone()).unwrap();
         assert_eq!(db.export().unwrap(), before, "{durability:?} {background:?}");
         assert!(!db.recovery_report().created);
-        // The database's own thread may have added the marker of a checkpoint meanwhile.
+        // The background thread of the database may have appended the marker of a checkpoint in the meantime.
         let markers = u64::from(background == Background::OwnThreads);
         assert!((last..=last + markers).contains(&db.last_sequence()));
         record_some(&db, 100, 150);
@@ -60,7 +60,7 @@ fn a_dropped_database_reopens_with_the_same_state_whatever_the_policy() {
     }
 }
 
-/// A clock that goes on by a millisecond at each look: timed syncs come at the same calls in every run.
+/// A clock that advances by a millisecond at each reading, so that timed syncs come at the same calls in every run.
 #[derive(Debug, Default)]
 struct MillisecondClock(AtomicI64);
 
@@ -71,7 +71,7 @@ impl Clock for MillisecondClock {
 }
 
 #[test]
-fn two_runs_by_the_caller_write_the_same_bytes_under_every_policy() {
+fn two_equal_runs_with_background_work_by_the_caller_write_the_same_bytes() {
     let run = |durability| {
         let dir = TempDir::new("bytes");
         let options = options()
@@ -97,12 +97,12 @@ fn two_runs_by_the_caller_write_the_same_bytes_under_every_policy() {
 }
 
 #[test]
-fn a_segment_of_an_absurd_length_is_refused_and_not_read() {
+fn a_segment_longer_than_the_limit_is_refused_without_reading_it() {
     let dir = TempDir::new("absurd");
     drop(open_and_record(dir.path(), options(), 0..3));
     let segment = dir.path().join("log/00000000000000000001.wal");
     let file = std::fs::OpenOptions::new().write(true).open(&segment).unwrap();
-    // Sparse: it takes no space, but would take as much memory.
+    // The file is sparse: it needs no disk space, but reading it would need a tebibyte of memory.
     file.set_len(1 << 40).unwrap();
     let error = TidalDb::open(dir.path(), options()).unwrap_err();
     let Error::Corrupt { path, what, .. } = &error else {
@@ -115,7 +115,7 @@ fn a_segment_of_an_absurd_length_is_refused_and_not_read() {
 }
 
 #[test]
-fn a_mistyped_path_makes_nothing_when_the_database_must_exist() {
+fn an_open_without_create_at_a_wrong_path_is_an_error_and_creates_nothing() {
     let dir = TempDir::new("lifecycle-missing");
     let open = |name: &str| TidalDb::open(dir.path().join(name), options().create(false));
     let made = open_and_record(&dir.path().join("prod"), options(), 0..10);

@@ -1,5 +1,5 @@
-//! The worst day of a database: full disks, directories that are gone or may not be written, other openers, kills, a
-//! clock that goes back, far too much of everything. All of it on a real disk, and in real processes.
+//! The worst day of a database: full disks, directories that are missing or read-only, second openers, kills, a clock
+//! that is set back, values at the limits. All tests use a real disk and real processes.
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,

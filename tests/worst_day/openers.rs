@@ -1,14 +1,14 @@
-//! Second openers: in the same process, in another one, and right after a kill.
+//! A second open of an open database: in the same process, in another process, and directly after a kill.
 
 use tidaldb::{Error, TidalDb};
 
-use crate::child::{DatabaseChild, serve_if_asked};
-use crate::setup::{assert_holds, causes, options, record};
+use crate::child::{DatabaseChild, run_if_child};
+use crate::setup::{assert_recovers, causes, options, record};
 use crate::temp_dir::TempDir;
 
 #[test]
-fn a_second_opener_is_refused_as_long_as_the_first_lives_and_let_in_right_after_a_kill() {
-    serve_if_asked();
+fn a_second_open_is_refused_until_the_first_handle_ends_and_succeeds_directly_after_a_kill() {
+    run_if_child();
     let dir = TempDir::new("openers");
     let lock = dir.path().join("LOCK");
     let refused = format!("{} is locked by another handle", lock.display());
@@ -16,7 +16,7 @@ fn a_second_opener_is_refused_as_long_as_the_first_lives_and_let_in_right_after_
     for _ in 0..5 {
         let mut child = DatabaseChild::start();
         child.open(dir.path()).unwrap();
-        // Another process has it: refused here, again and again, and the child goes on.
+        // The child has the database open: each open here is refused, and the child continues.
         for _ in 0..3 {
             let error = TidalDb::open(dir.path(), options()).unwrap_err();
             assert!(
@@ -27,7 +27,7 @@ fn a_second_opener_is_refused_as_long_as_the_first_lives_and_let_in_right_after_
             events += 1;
         }
         child.kill();
-        // At once: the lock went with the process.
+        // The end of the process released the lock.
         let db = TidalDb::open(dir.path(), options()).unwrap_or_else(|error| panic!("{}", causes(&error)));
         assert!(matches!(
             TidalDb::open(dir.path(), options()),
@@ -38,11 +38,11 @@ fn a_second_opener_is_refused_as_long_as_the_first_lives_and_let_in_right_after_
         record(&db, events).unwrap();
         events += 1;
         drop(db);
-        other.open(dir.path()).expect("the first one is gone");
+        other.open(dir.path()).expect("the first handle was dropped");
         other.call("close").unwrap();
-        // Closed, not yet dropped: the lock is free.
+        // A closed handle that is not yet dropped holds no lock.
         drop(TidalDb::open(dir.path(), options()).unwrap());
         other.kill();
-        assert_eq!(assert_holds(dir.path(), events, "in turns"), events);
+        assert_eq!(assert_recovers(dir.path(), events, "in turns"), events);
     }
 }

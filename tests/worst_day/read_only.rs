@@ -1,27 +1,28 @@
-//! Directories that another user may not write.
+//! Directories that another user has no permission to write.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
-use crate::child::{DatabaseChild, serve_if_asked, warn};
-use crate::setup::{assert_holds, assert_says, content, open_and_record, options};
+use crate::child::{DatabaseChild, run_if_child, warn};
+use crate::setup::{assert_contains, assert_recovers, content, open_and_record, options};
 use crate::temp_dir::TempDir;
 
-/// A user who owns nothing. A number is enough, it needs no name.
+/// The id of a user that owns no files. The user needs no name.
 const USER: u32 = 65_534;
 const DENIED: &str = "Permission denied";
 
-/// A child under another user id, unless this process may not have one: only root may, and root passes every check.
+/// A child under another user id. `None` if this process cannot start one: only root can. The tests need another user
+/// because root may write to every directory.
 fn another_user(dir: &Path) -> Option<DatabaseChild> {
-    let why = if std::fs::metadata(dir).unwrap().uid() == 0 {
+    let cause = if std::fs::metadata(dir).unwrap().uid() == 0 {
         match DatabaseChild::start_as(Some(USER)) {
             Ok(child) => return Some(child),
-            Err(why) => why,
+            Err(cause) => cause,
         }
     } else {
-        "it takes root to run a child as another user".to_owned()
+        "only root can run a child as another user".to_owned()
     };
-    warn(&format!("read-only directories are not tested: {why}"));
+    warn(&format!("read-only directories are not tested: {cause}"));
     None
 }
 
@@ -29,7 +30,7 @@ fn set_mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Gives a directory and all in it to the other user.
+/// Makes the other user the owner of a directory and of its content.
 fn give_away(dir: &Path) {
     for (path, _) in content(dir) {
         chown(&path, Some(USER), Some(USER)).unwrap();
@@ -38,35 +39,38 @@ fn give_away(dir: &Path) {
 }
 
 #[test]
-fn a_database_that_another_user_may_only_read_is_refused_with_the_path_and_unchanged() {
-    serve_if_asked();
+fn an_open_of_a_database_that_the_user_may_only_read_is_an_error_with_the_path_and_changes_nothing() {
+    run_if_child();
     let dir = TempDir::new("read-only");
     let Some(mut child) = another_user(dir.path()) else {
         return;
     };
     set_mode(dir.path(), 0o755);
-    // A directory in which none can be made.
+    // A new directory cannot be created in this directory.
     let new = dir.path().join("new");
-    let said = child.open(&new).unwrap_err();
-    assert_says(&said, &["create directory", &new.display().to_string(), DENIED]);
-    // An empty one.
-    let said = child.open(dir.path()).unwrap_err();
-    assert_says(&said, &["LOCK", DENIED]);
+    let message = child.open(&new).unwrap_err();
+    assert_contains(
+        &message,
+        &["create directory", &new.display().to_string(), DENIED],
+    );
+    // A database cannot be created in this empty directory.
+    let message = child.open(dir.path()).unwrap_err();
+    assert_contains(&message, &["LOCK", DENIED]);
     assert!(content(dir.path()).is_empty());
-    // One with a database of somebody else.
+    // A database of another user cannot be opened.
     drop(open_and_record(dir.path(), options(), 0..20));
     let before = content(dir.path());
-    let said = child.open(dir.path()).unwrap_err();
+    let message = child.open(dir.path()).unwrap_err();
     let lock = dir.path().join("LOCK");
-    assert_says(&said, &[&lock.display().to_string(), DENIED]);
+    assert_contains(&message, &[&lock.display().to_string(), DENIED]);
     assert_eq!(content(dir.path()), before);
     child.kill();
-    assert_eq!(assert_holds(dir.path(), 20, "after a refusal"), 20);
+    assert_eq!(assert_recovers(dir.path(), 20, "after a refusal"), 20);
 }
 
 #[test]
-fn each_directory_of_a_database_that_may_only_be_read_is_named_at_opening() {
-    serve_if_asked();
+fn an_open_with_a_read_only_log_or_store_directory_is_an_error_with_the_path() {
+    run_if_child();
     for name in ["log", "store"] {
         let dir = TempDir::new("read-only");
         let Some(mut child) = another_user(dir.path()) else {
@@ -74,21 +78,21 @@ fn each_directory_of_a_database_that_may_only_be_read_is_named_at_opening() {
         };
         drop(open_and_record(dir.path(), options(), 0..20));
         give_away(dir.path());
-        let closed = dir.path().join(name);
-        set_mode(&closed, 0o555);
-        let said = child.open(dir.path()).unwrap_err();
-        assert_says(&said, &[&closed.display().to_string(), DENIED]);
-        set_mode(&closed, 0o755);
+        let part = dir.path().join(name);
+        set_mode(&part, 0o555);
+        let message = child.open(dir.path()).unwrap_err();
+        assert_contains(&message, &[&part.display().to_string(), DENIED]);
+        set_mode(&part, 0o755);
         child.open(dir.path()).unwrap();
         child.record(20).unwrap();
         child.kill();
-        assert_eq!(assert_holds(dir.path(), 21, name), 21);
+        assert_eq!(assert_recovers(dir.path(), 21, name), 21);
     }
 }
 
 #[test]
-fn a_log_that_becomes_read_only_while_it_is_open_fails_the_rotation_and_nothing_acknowledged_is_lost() {
-    serve_if_asked();
+fn a_log_directory_that_becomes_read_only_fails_the_next_rotation_and_loses_no_acknowledged_event() {
+    run_if_child();
     let dir = TempDir::new("read-only");
     let Some(mut child) = another_user(dir.path()) else {
         return;
@@ -98,22 +102,22 @@ fn a_log_that_becomes_read_only_while_it_is_open_fails_the_rotation_and_nothing_
     let log = dir.path().join("log");
     set_mode(&log, 0o555);
     let mut acknowledged = 0;
-    let said = loop {
+    let message = loop {
         match child.record(acknowledged) {
             Ok(_) => acknowledged += 1,
-            Err(said) => break said,
+            Err(message) => break message,
         }
     };
     assert!(acknowledged > 5, "the open segment can be written");
-    assert_says(&said, &["create segment", &log.display().to_string(), DENIED]);
-    child.call("count").expect("reads go on");
+    assert_contains(&message, &["create segment", &log.display().to_string(), DENIED]);
+    child.call("count").expect("reads continue");
     set_mode(&log, 0o755);
     child.record(acknowledged).expect_err("the handle stays poisoned");
     child.open(dir.path()).unwrap();
     child.record(acknowledged).unwrap();
     child.kill();
     assert_eq!(
-        assert_holds(dir.path(), acknowledged + 1, "writable again"),
+        assert_recovers(dir.path(), acknowledged + 1, "writable again"),
         acknowledged + 1
     );
 }

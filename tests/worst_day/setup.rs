@@ -1,4 +1,4 @@
-//! What the tests have in common: a small database, events that differ, and the state after so many of them.
+//! Common parts of the tests: a small database, events that differ, and the state after a number of events.
 
 use std::path::{Path, PathBuf};
 
@@ -22,7 +22,7 @@ pub(crate) fn schema() -> Schema {
         .signal(Signal::new("like").half_life_ms(3_600_000).positive())
 }
 
-/// Small files, everything done by the caller, no checkpoint unless asked for, nothing written ahead.
+/// Options with small files, background work by the caller, no automatic checkpoint, and no preallocation.
 pub(crate) fn options() -> Options {
     Options::new(schema())
         .background(Background::Caller)
@@ -32,7 +32,7 @@ pub(crate) fn options() -> Options {
         .checkpoint_log_bytes(1 << 30)
 }
 
-/// Records event number `i`, of a user and two cohorts. Each is unlike the others.
+/// Records event number `i`, of a user and two cohorts. All events differ.
 pub(crate) fn record(db: &TidalDb, i: u64) -> Result<Receipt, Error> {
     let cohorts = [CohortId(i % 3), CohortId(7)];
     let event = SignalEvent::new(
@@ -55,7 +55,7 @@ pub(crate) fn open_and_record(dir: &Path, options: Options, events: std::ops::Ra
     db
 }
 
-/// The state after the first `len` events, of a database of its own.
+/// The state after the first `len` events, from a separate database.
 pub(crate) fn state_after(len: u64) -> Export {
     let dir = TempDir::new("expected");
     let options = options()
@@ -64,21 +64,21 @@ pub(crate) fn state_after(len: u64) -> Export {
     open_and_record(dir.path(), options, 0..len).export().unwrap()
 }
 
-/// Fails unless `text` holds each of `parts`.
-pub(crate) fn assert_says(text: &str, parts: &[&str]) {
+/// Fails unless `text` contains each of `parts`.
+pub(crate) fn assert_contains(text: &str, parts: &[&str]) {
     let missing = parts.iter().find(|part| !text.contains(**part));
     assert_eq!(missing, None, "{text}");
 }
 
-/// Opens the database and compares it with the first `acknowledged` events, or one more: the one in flight. Collections
-/// are left aside. Gives how many events there are.
-pub(crate) fn assert_holds(dir: &Path, acknowledged: u64, what: &str) -> u64 {
-    let db = TidalDb::open(dir, options()).unwrap_or_else(|error| panic!("{what}: {}", causes(&error)));
-    let mut found = db.export().unwrap();
-    found.collections.clear();
-    let len = (acknowledged..=acknowledged + 1).find(|len| state_after(*len) == found);
+/// Opens the database and compares its state with the first `acknowledged` events, or with one more: the event in
+/// flight. Ignores collections. Returns the number of recovered events. `context` begins the message of a failure.
+pub(crate) fn assert_recovers(dir: &Path, acknowledged: u64, context: &str) -> u64 {
+    let db = TidalDb::open(dir, options()).unwrap_or_else(|error| panic!("{context}: {}", causes(&error)));
+    let mut recovered = db.export().unwrap();
+    recovered.collections.clear();
+    let len = (acknowledged..=acknowledged + 1).find(|len| state_after(*len) == recovered);
     len.unwrap_or_else(|| {
-        panic!("{what}: the state is neither that of {acknowledged} events nor of one more: {found:?}")
+        panic!("{context}: the state is neither that of {acknowledged} events nor of one more: {recovered:?}")
     })
 }
 

@@ -1,4 +1,5 @@
-//! A checkpoint that is slower than the events that come: the log's growth shows, and is bounded.
+//! A checkpoint that takes longer than the writers need to fill the log: statistics show the growth of the log, and the
+//! growth is bounded.
 
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Condvar, Mutex};
@@ -11,47 +12,48 @@ use tidaldb::{Background, Durability, TidalDb};
 use crate::setup::{options, record};
 use crate::temp_dir::TempDir;
 
-/// A gate that holds up every batch with a checkpoint in it while it is told to.
+/// A gate in front of the storage engine. While it is closed, every batch waits; checkpoints are written in batches.
 #[derive(Clone, Default)]
-struct BatchGate(Arc<(Mutex<HeldBatches>, Condvar)>);
+struct BatchGate(Arc<(Mutex<GateState>, Condvar)>);
 
 #[derive(Default)]
-struct HeldBatches {
-    holds: bool,
-    /// How many batches came while it held.
-    held: u64,
+struct GateState {
+    is_closed: bool,
+    /// The number of batches that came while the gate was closed.
+    waited: u64,
 }
 
 impl BatchGate {
-    fn hold(&self, holds: bool) {
-        self.0.0.lock().unwrap().holds = holds;
+    fn set_closed(&self, is_closed: bool) {
+        self.0.0.lock().unwrap().is_closed = is_closed;
         self.0.1.notify_all();
     }
 
-    fn held(&self) -> u64 {
-        self.0.0.lock().unwrap().held
+    fn waited(&self) -> u64 {
+        self.0.0.lock().unwrap().waited
     }
 
+    /// Waits until the gate is open.
     fn pass(&self) {
-        let mut batches = self.0.0.lock().unwrap();
-        batches.held += u64::from(batches.holds);
-        drop(self.0.1.wait_while(batches, |batches| batches.holds).unwrap());
+        let mut state = self.0.0.lock().unwrap();
+        state.waited += u64::from(state.is_closed);
+        drop(self.0.1.wait_while(state, |state| state.is_closed).unwrap());
     }
 }
 
-/// Lets everything through when dropped, so that a test that fails ends.
+/// Opens the gate when dropped, so that a failed test ends.
 struct OpensGate(BatchGate);
 
 impl Drop for OpensGate {
     fn drop(&mut self) {
-        self.0.hold(false);
+        self.0.set_closed(false);
     }
 }
 
 #[test]
-fn while_a_checkpoint_hangs_the_log_grows_visibly_to_four_times_its_due_size_and_no_further() {
+fn while_a_checkpoint_hangs_the_log_grows_to_four_times_the_due_size_and_statistics_show_it() {
     const DUE: u64 = 4096;
-    /// What each of two writers may add once it has looked: a frame, and the header of a segment.
+    /// Each of two writers may add a frame and the header of a segment after it has checked the bound.
     const SLACK: u64 = 2 * (160 + 64);
     let dir = TempDir::new("slow");
     let gate = BatchGate::default();
@@ -70,9 +72,9 @@ fn while_a_checkpoint_hangs_the_log_grows_visibly_to_four_times_its_due_size_and
         .checkpoint_log_bytes(DUE);
     let db = TidalDb::open_with_storage(dir.path(), options.clone(), Arc::new(slow.clone())).unwrap();
     let db = Arc::new(db);
-    // Dropped before the database, whose own thread would not end else.
-    let _opened = OpensGate(gate.clone());
-    gate.hold(true);
+    // Dropped before the database: otherwise the background thread of the database would never end.
+    let _opens_gate = OpensGate(gate.clone());
+    gate.set_closed(true);
     let (send, recorded) = channel();
     let writers: Vec<_> = (0..2)
         .map(|writer| {
@@ -88,24 +90,25 @@ fn while_a_checkpoint_hangs_the_log_grows_visibly_to_four_times_its_due_size_and
         .collect();
     drop(send);
     let mut largest = 0;
-    let (mut events, mut seen_growing) = (0, 0);
-    // Until both writers wait. How long silence is taken for waiting only matters to an engine that does not wait.
-    let silence = loop {
+    let (mut events, mut shown_growing) = (0, 0);
+    // Until both writers wait. The timeout is only relevant for an engine whose writers do not wait: it could end the
+    // loop early.
+    let ended = loop {
         match recorded.recv_timeout(Duration::from_millis(300)) {
             Ok(grown) => {
                 events += 1;
-                seen_growing += u64::from((DUE..4 * DUE).contains(&grown));
+                shown_growing += u64::from((DUE..4 * DUE).contains(&grown));
                 largest = largest.max(grown);
             }
-            Err(why) => break why,
+            Err(error) => break error,
         }
     };
     assert_eq!(
-        silence,
+        ended,
         RecvTimeoutError::Timeout,
-        "800 events fit under the bound"
+        "the writers recorded all 800 events without waiting"
     );
-    assert_eq!(gate.held(), 1, "one checkpoint is made at a time");
+    assert_eq!(gate.waited(), 1, "one checkpoint is made at a time");
     let grown = db.statistics().unwrap().log_bytes_since_checkpoint;
     assert!(
         (4 * DUE..4 * DUE + SLACK).contains(&grown),
@@ -113,17 +116,17 @@ fn while_a_checkpoint_hangs_the_log_grows_visibly_to_four_times_its_due_size_and
     );
     assert!(largest <= grown);
     assert!(
-        seen_growing > 20,
-        "the growth was seen only {seen_growing} times in {events} events"
+        shown_growing > 20,
+        "statistics showed the growth only {shown_growing} times in {events} events"
     );
     // Reads do not wait.
     assert!(!db.export().unwrap().signals.is_empty());
     assert_eq!(db.statistics().unwrap().checkpoint_sequence, 0);
-    gate.hold(false);
+    gate.set_closed(false);
     for grown in recorded {
         assert!(
             grown < 4 * DUE + SLACK,
-            "{grown} bytes after the checkpoint went on"
+            "{grown} bytes after the checkpoint continued"
         );
     }
     for writer in writers {

@@ -1,5 +1,5 @@
-//! The fuzz target of one decoder: the one that the program is named for. What a decoder is given can be anything; it
-//! refuses it, or gives something whose properties hold. A panic, a hang, too much memory is a finding.
+//! The fuzz target of one decoder. The name of the program selects the decoder. For any input, a decoder must refuse it
+//! or return a value with valid properties. A panic, a hang or a large memory request is a finding.
 //!
 //! On a stable toolchain, in this directory:
 //!
@@ -7,9 +7,9 @@
 //! cargo run --release --bin log -- corpus/log -max_total_time=60 -max_len=4096 -timeout=10 -malloc_limit_mb=64
 //! ```
 //!
-//! There is a program for each decoder: segment_header, frame, events, log, store, checkpoint, schema, identity,
-//! checkpoint_record, state_page, cohort_page, co_engagement, plan, workload, event_file. `./all SECONDS` runs each of
-//! them for that long. What is found becomes a test in `src/testing/lab/decoder/tests.rs`.
+//! Each decoder has a program: segment_header, frame, events, log, store, checkpoint, schema, identity,
+//! checkpoint_record, state_page, cohort_page, co_engagement, plan, workload, event_file. `./all SECONDS` runs each
+//! program for this time. Each finding becomes a test in `src/testing/lab/decoder/tests.rs`.
 
 #![no_main]
 
@@ -25,11 +25,11 @@ fn decoder() -> Decoder {
     static DECODER: OnceLock<Decoder> = OnceLock::new();
     *DECODER.get_or_init(|| {
         let name = env!("CARGO_BIN_NAME");
-        Decoder::of_name(name).expect("each program is named for a decoder")
+        Decoder::of_name(name).expect("each program has the name of a decoder")
     })
 }
 
-/// Puts what the decoder begins with into its corpus, beside what earlier runs have left there.
+/// Writes the first inputs of the decoder to its corpus. The corpus also has the inputs that earlier runs found.
 fn write_seeds() -> io::Result<()> {
     let dir = Path::new("corpus").join(decoder().name());
     fs::create_dir_all(&dir)?;
@@ -40,7 +40,7 @@ fn write_seeds() -> io::Result<()> {
 }
 
 fuzz_target!(
-    init: write_seeds().expect("the corpus can be written"),
+    init: write_seeds().expect("the corpus is writable"),
     |bytes: &[u8]| {
         decoder().run(bytes);
     }

@@ -1,12 +1,12 @@
-//! The command line.
+//! The command line of the program.
 
 use std::path::PathBuf;
 
 use crate::command_line::{CommandLine, GivenArguments};
 use crate::passes::GROUPS;
-use crate::peers::KINDS;
+use crate::peers::ENGINES;
 
-/// What is to be measured.
+/// The parsed command line.
 #[derive(Debug, Clone)]
 pub(crate) struct PeerArgs {
     groups: Vec<String>,
@@ -18,55 +18,59 @@ pub(crate) struct PeerArgs {
     pub(crate) spread: usize,
     pub(crate) rounds: usize,
     pub(crate) dir: PathBuf,
-    /// Set in a process that this one started for a measurement of its memory: the engine's name.
+    /// The name of an engine, in a child process that measures the memory of this engine.
     pub(crate) child: Option<String>,
 }
 
-/// The command line of the program; with `--quick` it has other defaults.
+/// The command line of the program. With `--quick` the defaults differ.
 pub(crate) fn command_line(is_quick: bool) -> CommandLine {
     let [events, batched, calls, synced, spread, rounds] = if is_quick {
         [50_000, 5120, 2000, 50, 50_000, 1]
     } else {
         [1_000_000, 256_000, 200_000, 2000, 1_000_000, 5]
     };
-    let engines: Vec<_> = KINDS.iter().map(|kind| kind.name).collect();
+    let engines: Vec<_> = ENGINES.iter().map(|engine| engine.name).collect();
     CommandLine::new("ledgers [OPTIONS] [GROUP...]")
-        .option("--events N", events, "events of the job")
-        .option("--batched N", batched, "events where each batch of 256 is synced")
-        .option("--calls N", calls, "events where one is recorded a call")
+        .option("--events N", events, "the number of events of the job")
+        .option("--batched N", batched, "the number of events where each batch of 256 is synced")
+        .option("--calls N", calls, "the number of events where each call records one event")
         .option(
             "--synced N",
             synced,
-            "events where each call is synced; by 16 threads eight times as many",
+            "the number of events where one thread syncs each call; eight times as many for 16 threads",
         )
-        .option("--spread N", spread, "changed states of the large checkpoint")
-        .option("--rounds N", rounds, "how often everything is measured")
-        .option("--engine NAME", "", "only this one and tidaldb; may be repeated")
+        .option("--spread N", spread, "the number of changed states of the large checkpoint")
+        .option("--rounds N", rounds, "the number of rounds")
+        .option("--engine NAME", "", "measures only this engine and tidaldb; may be repeated")
         .option(
             "--dir PATH",
             "",
-            "where the databases lie; default below the target directory of this package",
+            "the directory of the databases; default: below the target directory of this package",
         )
         .option(
             "--quick",
             "",
-            "small sizes and one round by default: whether it runs and agrees, not how fast",
+            "sets small sizes and one round as defaults: a test of the program and of the states, not of the speed",
         )
         .option("--child NAME", "", "")
         .words(
-            "Groups, all unless given:",
-            GROUPS.iter().map(|group| (group.name, group.what)),
+            "Groups; default: all of them:",
+            GROUPS.iter().map(|group| (group.name, group.description)),
         )
         .after(&format!("Engines: {}", engines.join("; ")))
 }
 
-/// Looks the values of the options up.
+/// Reads the values of the options.
 ///
 /// # Errors
-/// The first wrong value.
+/// The message for the first wrong value.
 pub(crate) fn read(given: &GivenArguments) -> Result<PeerArgs, String> {
     let engines = |name: &str| -> Result<Vec<String>, String> {
-        given.texts(name).iter().map(|text| engine(name, text)).collect()
+        given
+            .texts(name)
+            .iter()
+            .map(|text| engine_name(name, text))
+            .collect()
     };
     let dir = given.path("--dir");
     Ok(PeerArgs {
@@ -84,23 +88,28 @@ pub(crate) fn read(given: &GivenArguments) -> Result<PeerArgs, String> {
 }
 
 impl PeerArgs {
-    pub(crate) fn wants(&self, group: &str) -> bool {
-        self.groups.is_empty() || self.groups.iter().any(|wanted| wanted == group)
+    /// Returns true if the run measures this group.
+    pub(crate) fn has_group(&self, group: &str) -> bool {
+        self.groups.is_empty() || self.groups.iter().any(|selected| selected == group)
     }
 
-    /// tidaldb is always there: everything is compared with it.
-    pub(crate) fn wants_engine(&self, engine: &str) -> bool {
-        self.engines.is_empty() || engine == "tidaldb" || self.engines.iter().any(|wanted| wanted == engine)
+    /// Returns true if the run measures this engine. It always measures tidaldb, because each engine is compared with
+    /// it.
+    pub(crate) fn has_engine(&self, engine: &str) -> bool {
+        self.engines.is_empty()
+            || engine == "tidaldb"
+            || self.engines.iter().any(|selected| selected == engine)
     }
 }
 
-fn engine(option: &str, name: &str) -> Result<String, String> {
-    let engines: Vec<_> = KINDS.iter().map(|kind| kind.name).collect();
+/// The name of an engine, if it exists.
+fn engine_name(option: &str, name: &str) -> Result<String, String> {
+    let engines: Vec<_> = ENGINES.iter().map(|engine| engine.name).collect();
     if engines.contains(&name) {
         return Ok(name.to_owned());
     }
     Err(format!(
-        "{option} takes one of {}, not {name:?}",
+        "{option} must be one of {}, not {name:?}",
         engines.join("; ")
     ))
 }

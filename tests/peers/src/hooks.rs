@@ -1,19 +1,20 @@
-//! What a crossing of a crash point costs: tidaldb's `check_crash_point` beside `fail`'s `fail_point!`, net of an empty call.
+//! The cost of crossing a crash point: tidaldb's `check_crash_point` and the macro `fail_point!` of the crate `fail`,
+//! less the cost of an empty call.
 //!
 //! ```sh
 //! cargo run --release --manifest-path tests/peers/Cargo.toml --no-default-features --features hooks --bin hooks
 //! ```
 //!
-//! A build of its own, since features unify: the ledger is measured without the test kit. With `--instructions` each case
-//! is run under `valgrind --tool=callgrind` too, twice with different numbers of calls; the difference is what the calls
-//! themselves execute.
+//! The program needs a separate build, because cargo unifies features and the ledger is measured without the test kit.
+//! With `--instructions` each case also runs under `valgrind --tool=callgrind`, twice with different numbers of calls.
+//! The difference of the two counts belongs to the calls alone.
 
 #[path = "../../bench/board.rs"]
 #[allow(dead_code, reason = "shared with the benchmarks, which use more of it")]
 mod board;
-#[path = "../../bench/place.rs"]
+#[path = "../../bench/environment.rs"]
 #[allow(dead_code, reason = "shared with the benchmarks, which use more of it")]
-mod place;
+mod environment;
 #[path = "../../bench/stopwatch.rs"]
 #[allow(dead_code, reason = "shared with the benchmarks, which use more of it")]
 mod stopwatch;
@@ -33,13 +34,14 @@ use tidaldb::testing::{CrashInjector, CrashPoint, check_crash_point, clear_injec
 use board::{FigureBoard, FigureUnit, markdown, median};
 use stopwatch::now;
 
-/// What is crossed, and never fires.
+/// The crossed crash point. It never crashes.
 const TARGET: CrashPoint = CrashPoint::WalPreAggregate;
+/// The crossed fail point. It never fails.
 const FAIL_POINT: &str = "target";
-/// How many calls are timed at once.
+/// The number of calls in one measurement of time.
 const SLICE: u64 = 100_000;
 
-/// What is called again and again, through a pointer: so that the empty one is called too.
+/// The measured function. It is called through a pointer, so that the compiler does not remove the empty call.
 type HookCall = fn();
 
 #[inline(never)]
@@ -55,13 +57,14 @@ fn fail_hook() {
     fail_point!(FAIL_POINT);
 }
 
-/// One row.
+/// One row of the table.
 struct HookCase {
     id: &'static str,
     name: &'static str,
     call: HookCall,
-    /// On the thread that calls; `injector` is the same for all threads.
+    /// Called on each thread before its calls. All threads share `injector`.
     install: fn(injector: &Arc<CrashInjector>),
+    /// Called on each thread after its calls.
     clear: fn(),
 }
 
@@ -99,8 +102,8 @@ const CASES: [HookCase; 4] = [
         id: "fail-counted",
         name: "fail, target counted",
         call: fail_hook,
-        // Counts down, and does nothing each time.
-        install: |_| fail::cfg(FAIL_POINT, "4000000000*off").expect("the action is one of fail's"),
+        // The action counts down and does nothing else.
+        install: |_| fail::cfg(FAIL_POINT, "4000000000*off").expect("`fail` has this action"),
         clear: || fail::remove(FAIL_POINT),
     },
 ];
@@ -109,7 +112,7 @@ const CASES: [HookCase; 4] = [
 struct HooksArguments {
     is_quick: bool,
     instructions: bool,
-    /// Set in a process whose instructions are counted: the name of the case.
+    /// The name of the case, in a child process whose instructions are counted.
     case: Option<String>,
     calls: u64,
 }
@@ -119,9 +122,9 @@ fn main() -> ExitCode {
         .option(
             "--quick",
             "",
-            "few calls and rounds: whether it runs, not how fast",
+            "makes few calls and rounds: a test of the program, not of the speed",
         )
-        .option("--instructions", "", "counts instructions by valgrind too")
+        .option("--instructions", "", "also counts instructions, with valgrind")
         .option("--case NAME", "", "")
         .option("--calls N", "", "");
     let read = line.of_process(|given| {
@@ -146,15 +149,22 @@ fn main() -> ExitCode {
 fn run(arguments: &HooksArguments) -> Result<(), Box<dyn Error>> {
     if let Some(id) = &arguments.case {
         let case = [&EMPTY].into_iter().chain(&CASES).find(|case| case.id == id);
-        call(case.ok_or("there is no such case")?, arguments.calls);
+        call(
+            case.ok_or_else(|| format!("no case is named {id:?}"))?,
+            arguments.calls,
+        );
         return Ok(());
     }
     let (rounds, slices) = if arguments.is_quick { (1, 3) } else { (9, 41) };
 
-    println!("## What a crossing costs\n");
-    println!("{}, {}", place::today(), place::machine(Path::new(".")));
+    println!("## The cost of a crossing\n");
     println!(
-        "{rounds} rounds of {slices} times {SLICE} calls; times are those of one call, net of an empty one\n"
+        "{}, {}",
+        environment::today(),
+        environment::machine(Path::new("."))
+    );
+    println!(
+        "{rounds} rounds of {slices} times {SLICE} calls; times of one call, less the time of an empty call\n"
     );
     println!("{}", times(rounds, slices));
     if arguments.instructions {
@@ -163,7 +173,7 @@ fn run(arguments: &HooksArguments) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Medians and spreads, on one thread and on two at once.
+/// The table of medians and spreads, for one thread and for two threads at the same time.
 fn times(rounds: usize, slices: usize) -> String {
     let mut board = FigureBoard::default();
     for _ in 0..rounds {
@@ -180,8 +190,9 @@ fn times(rounds: usize, slices: usize) -> String {
     board.table()
 }
 
-/// The time of one call, net of an empty one: the median over slices of calls, each beside a slice of empty ones, so that
-/// a slow moment of the machine spoils a few of them only. Of several threads, the mean.
+/// The time of one call less the time of an empty call, in nanoseconds. It is the median over slices of calls. A slice
+/// of empty calls runs before each, so that a slow phase of the machine changes only a few differences. For several
+/// threads, it is the mean of their medians.
 fn nanoseconds(case: &HookCase, threads: usize, slices: usize) -> f64 {
     let injector = CrashInjector::new(TARGET, u64::MAX);
     let barrier = Barrier::new(threads);
@@ -194,7 +205,7 @@ fn nanoseconds(case: &HookCase, threads: usize, slices: usize) -> f64 {
             barrier.wait();
             net.push((seconds(case.call, SLICE) - empty) * 1e9 / SLICE as f64);
         }
-        // Nobody takes away what others still cross.
+        // No thread removes the hook before all threads have ended their calls.
         barrier.wait();
         (case.clear)();
         median(&net)
@@ -218,14 +229,14 @@ fn seconds(call: HookCall, calls: u64) -> f64 {
     begun.elapsed().as_secs_f64()
 }
 
-/// All that a process does whose instructions are counted.
+/// The work of a child process whose instructions are counted.
 fn call(case: &HookCase, calls: u64) {
     (case.install)(&CrashInjector::new(TARGET, u64::MAX));
     seconds(case.call, calls);
     (case.clear)();
 }
 
-/// How many instructions a call executes, net of an empty one.
+/// The table of the instructions of one call, less the instructions of an empty call.
 fn instructions() -> Result<String, Box<dyn Error>> {
     const CALLS: u64 = 50_000;
     let mut rows = vec![vec!["case".to_owned(), "instructions".to_owned()]];
@@ -243,7 +254,7 @@ fn instructions() -> Result<String, Box<dyn Error>> {
     Ok(markdown(&rows))
 }
 
-/// The instructions of a whole process that makes so many calls.
+/// The instructions of a whole process that makes `calls` calls.
 fn collected(case: &HookCase, calls: u64) -> Result<u64, Box<dyn Error>> {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
@@ -252,6 +263,6 @@ fn collected(case: &HookCase, calls: u64) -> Result<u64, Box<dyn Error>> {
         .output()?;
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     let line = text.lines().find_map(|line| line.split_once("Collected :"));
-    let (_, count) = line.ok_or_else(|| format!("valgrind says:\n{text}"))?;
+    let (_, count) = line.ok_or_else(|| format!("valgrind printed no count:\n{text}"))?;
     Ok(count.trim().parse()?)
 }

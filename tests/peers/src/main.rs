@@ -4,8 +4,8 @@
 //! cargo run --release --manifest-path tests/peers/Cargo.toml > tests/peers/RESULTS.md
 //! ```
 //!
-//! `-- --help` lists what can be chosen. Engines take turns within each round and begin with another one in each, so
-//! that a slow moment of the machine meets all of them; the final states are compared with sums over the events.
+//! `-- --help` lists the options. Each round measures all engines once and begins with another engine, so that a slow
+//! phase of the machine affects all of them. The final states are compared with sums over the events.
 
 mod args;
 #[path = "../../bench/board.rs"]
@@ -28,6 +28,12 @@ mod disk;
     reason = "shared with the crate's own benchmark, which uses more of it"
 )]
 mod engine;
+#[path = "../../bench/environment.rs"]
+#[allow(
+    dead_code,
+    reason = "shared with the crate's own benchmark, which uses more of it"
+)]
+mod environment;
 #[path = "../../bench/extras.rs"]
 mod extras;
 mod figures;
@@ -41,12 +47,6 @@ mod passes;
 mod pause;
 mod peer;
 mod peers;
-#[path = "../../bench/place.rs"]
-#[allow(
-    dead_code,
-    reason = "shared with the crate's own benchmark, which uses more of it"
-)]
-mod place;
 mod reference;
 mod sheet;
 #[path = "../../bench/stopwatch.rs"]
@@ -90,8 +90,8 @@ fn run(args: PeerArgs) -> PeerResult<()> {
     let mut run = Run::new(args)?;
     for round in 1..=run.args.rounds {
         for group in passes::GROUPS {
-            if run.args.wants(group.name) {
-                eprintln!("round {round} of {}: {}", run.args.rounds, group.what);
+            if run.args.has_group(group.name) {
+                eprintln!("round {round} of {}: {}", run.args.rounds, group.description);
                 (group.run)(&mut run, round)?;
             }
         }

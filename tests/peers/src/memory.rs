@@ -1,22 +1,23 @@
-//! How much memory an engine takes: each in a process of its own, so that nothing of another one is counted.
+//! The memory of an engine. Each engine runs in a separate process, so that the memory of another engine does not
+//! count.
 
 use std::process::Command;
 
 use crate::args::PeerArgs;
+use crate::environment::resident_bytes;
 use crate::passes::{Run, keys, record};
-use crate::peer::{Kind, PeerResult, Policy};
-use crate::peers::KINDS;
-use crate::place::resident_bytes;
+use crate::peer::{Engine, PeerResult, Policy};
+use crate::peers::ENGINES;
 use crate::workload::{self, BATCH_LEN};
 
-/// Runs the job in one process, and reads every state in another.
-pub(crate) fn measure(run: &mut Run, kind: &Kind) -> PeerResult<()> {
-    let dir = run.place.fresh("memory")?;
+/// Runs the job in one child process, and reads every state in another.
+pub(crate) fn measure(run: &mut Run, engine: &Engine) -> PeerResult<()> {
+    let dir = run.dir.empty_dir("memory")?;
     let child = || -> PeerResult<f64> {
         let output = Command::new(std::env::current_exe()?)
             .args([
                 "--child",
-                kind.name,
+                engine.name,
                 "--events",
                 &run.args.events.to_string(),
                 "--dir",
@@ -30,35 +31,38 @@ pub(crate) fn measure(run: &mut Run, kind: &Kind) -> PeerResult<()> {
     };
     let recorded = child()?;
     let reopened = child()?;
-    run.sheet.add("memory", kind.name, recorded / 1e6);
-    run.sheet.add("memory-reopened", kind.name, reopened / 1e6);
+    run.sheet.add("memory", engine.name, recorded / 1e6);
+    run.sheet.add("memory-reopened", engine.name, reopened / 1e6);
     run.sheet
-        .add("bytes-per-key", kind.name, reopened / run.keys.len() as f64);
+        .add("bytes-per-key", engine.name, reopened / run.keys.len() as f64);
     Ok(())
 }
 
-/// What such a process does: the job in an empty directory, reads in one that has it. It prints by how much the memory
-/// of the process has grown.
-#[allow(clippy::disallowed_methods, reason = "it looks at the directory from outside")]
-pub(crate) fn child(args: &PeerArgs, engine: &str) -> PeerResult<()> {
-    let kind = KINDS
+/// The work of a child process. In an empty directory it records the job; in a directory with the job it reads every
+/// state. It prints the growth of its memory in bytes.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "looks at the directory without the engine"
+)]
+pub(crate) fn child(args: &PeerArgs, name: &str) -> PeerResult<()> {
+    let engine = ENGINES
         .iter()
-        .find(|kind| kind.name == engine)
-        .ok_or("there is no such engine")?;
+        .find(|engine| engine.name == name)
+        .ok_or_else(|| format!("no engine is named {name:?}"))?;
     let is_empty = std::fs::read_dir(&args.dir)?.next().is_none();
-    let touches = workload::events(args.events);
-    let keys = keys(&touches);
+    let events = workload::events(args.events);
+    let keys = keys(&events);
     let mut scores = Vec::with_capacity(keys.len());
-    // Written once, so that its memory is there before.
+    // Written once, so that the operating system provides its memory before the measurement.
     scores.resize(keys.len(), 0.0);
     scores.clear();
     let before = resident_bytes();
-    let mut peer = (kind.open)(&args.dir, Policy::Written)?;
+    let mut peer = (engine.open)(&args.dir, Policy::Written)?;
     if is_empty {
-        record(peer.as_mut(), &touches, BATCH_LEN)?;
+        record(peer.as_mut(), &events, BATCH_LEN)?;
         peer.sync()?;
     } else {
-        let now_ms = touches.last().map_or(0, |touch| touch.at_ms);
+        let now_ms = events.last().map_or(0, |event| event.at_ms);
         peer.scores(&keys, 0, now_ms, &mut scores)?;
     }
     println!("{}", resident_bytes().saturating_sub(before));

@@ -1,52 +1,54 @@
-//! What every engine is asked to do, and the value that the general stores keep for a key.
+//! The interface of all engines, and the value of a key in a general store.
 //!
-//! A general store keeps three decayed scores and their time in one value for each pair of entity and signal, and changes
-//! it by reading, computing and writing. A call is one transaction; within it the events are sorted by key, so that a key
-//! is read and written once and a tree is walked in order. That is the best form for each of them that was found.
+//! A general store has one value for each pair of entity and signal: three decayed scores and their time. To record an
+//! event it reads the value, computes the new one and writes it. A call is one transaction. The events of a call are
+//! sorted by key, so that each key is read and written once, in the order of the tree. No faster form was found for any
+//! of these stores.
 
 use std::error::Error;
 use std::path::Path;
 
-use crate::workload::{HALF_LIVES_MS, SIGNALS, Touch};
+use crate::workload::{HALF_LIVES_MS, JobEvent, SIGNALS};
 
-/// The result of everything here: what fails ends the run.
+/// The result of a measurement. An error ends the run.
 pub(crate) type PeerResult<T> = Result<T, Box<dyn Error>>;
 
-/// What an acknowledged call has reached.
+/// The durability of an acknowledged call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Policy {
-    /// The operating system, or what comes nearest.
+    /// The operating system has the events, or the engine's nearest equivalent.
     Written,
-    /// The disk.
+    /// The disk has the events.
     Synced,
 }
 
 /// A kind of engine.
-pub(crate) struct Kind {
-    /// The column's head.
+pub(crate) struct Engine {
+    /// The head of the engine's column.
     pub(crate) name: &'static str,
-    /// Makes or opens a database in an existing directory.
+    /// Creates or opens a database in an existing directory.
     pub(crate) open: fn(&Path, Policy) -> PeerResult<Box<dyn Peer>>,
-    /// Whether it is a limit rather than a store: it checks and recovers nothing.
+    /// True for a skeleton: it shows the limit of the machine, and checks and recovers nothing.
     pub(crate) is_skeleton: bool,
 }
 
 /// An open database.
 pub(crate) trait Peer {
-    /// One call: all of the events or none, as durable on return as the policy says.
-    fn record(&mut self, touches: &[Touch]) -> PeerResult<()>;
+    /// Records all events or none in one call. On return they are durable as the policy promises.
+    fn record(&mut self, events: &[JobEvent]) -> PeerResult<()>;
 
-    /// Makes everything recorded durable.
+    /// Makes all recorded events durable.
     fn sync(&mut self) -> PeerResult<()>;
 
-    /// The scores of these keys for one half-life, decayed to `now_ms`; a key never recorded scores 0.
+    /// Adds the scores of these keys for one half-life, decayed to `now_ms`, to `scores`. A key without events has
+    /// score 0.
     fn scores(&self, keys: &[Key], half_life: usize, now_ms: i64, scores: &mut Vec<f64>) -> PeerResult<()>;
 
-    /// What makes all states durable at once, though every one of them changed: the engine's own checkpoint; of a
-    /// general store one synced transaction that writes each of `keys` anew.
+    /// Makes all states durable, also if each state has changed: the engine's own checkpoint, or for a general store
+    /// one synced transaction that writes the value of each of `keys` again.
     fn checkpoint(&mut self, keys: &[Key]) -> PeerResult<()>;
 
-    /// Ends it in order.
+    /// Closes the database.
     fn close(self: Box<Self>) -> PeerResult<()>;
 }
 
@@ -57,18 +59,18 @@ pub(crate) struct Key {
     pub(crate) signal: u16,
 }
 
-/// How many bytes a key has in a store that orders bytes.
+/// The size of a key in a store that orders bytes.
 pub(crate) const KEY_BYTES: usize = 10;
 
 impl Key {
-    pub(crate) fn of(touch: &Touch) -> Self {
+    pub(crate) fn of(event: &JobEvent) -> Self {
         Self {
-            entity: touch.entity,
-            signal: touch.signal,
+            entity: event.entity,
+            signal: event.signal,
         }
     }
 
-    /// In the order of the numbers.
+    /// The key as bytes, whose order is the order of the numbers.
     pub(crate) fn bytes(self) -> [u8; KEY_BYTES] {
         let mut bytes = [0; KEY_BYTES];
         bytes[..8].copy_from_slice(&self.entity.to_be_bytes());
@@ -76,16 +78,16 @@ impl Key {
         bytes
     }
 
-    /// Its place among all pairs.
+    /// The index of the key among all pairs.
     pub(crate) fn index(self) -> usize {
         self.entity as usize * usize::from(SIGNALS) + usize::from(self.signal)
     }
 }
 
-/// How many bytes the value of a key has.
+/// The size of the value of a key.
 pub(crate) const STATE_BYTES: usize = 32;
 
-/// Three decayed scores and the time that they are decayed to.
+/// Three decayed scores and the time to which they are decayed.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct State {
     scores: [f64; 3],
@@ -109,14 +111,14 @@ impl State {
 
     pub(crate) fn bytes(&self) -> [u8; STATE_BYTES] {
         let mut bytes = [0; STATE_BYTES];
-        for (place, score) in bytes.chunks_exact_mut(8).zip(self.scores) {
-            place.copy_from_slice(&score.to_le_bytes());
+        for (slot, score) in bytes.chunks_exact_mut(8).zip(self.scores) {
+            slot.copy_from_slice(&score.to_le_bytes());
         }
         bytes[24..].copy_from_slice(&self.at_ms.to_le_bytes());
         bytes
     }
 
-    /// Of the value of a key, which is as [`bytes`](Self::bytes) made it.
+    /// Decodes the value of a key, which [`bytes`](Self::bytes) encoded.
     pub(crate) fn from_bytes(bytes: &[u8]) -> PeerResult<Self> {
         let bytes: &[u8; STATE_BYTES] = bytes.try_into()?;
         let eight = |index: usize| {
@@ -131,7 +133,7 @@ impl State {
     }
 }
 
-/// What is left of 1 after a time. Nothing has passed in many cases, which costs nothing.
+/// The rest of a score of 1 after a time. Often no time has passed, and that case computes nothing.
 fn decay(passed_ms: i64, half_life_ms: u64) -> f64 {
     if passed_ms == 0 {
         1.0
@@ -140,15 +142,15 @@ fn decay(passed_ms: i64, half_life_ms: u64) -> f64 {
     }
 }
 
-/// The events of a call by key: calls `change` once for each key, in order, with its events.
+/// Sorts the events of a call by key, and calls `change` once for each key, in order, with the events of the key.
 pub(crate) fn by_key(
-    touches: &[Touch],
-    mut change: impl FnMut(Key, &[Touch]) -> PeerResult<()>,
+    events: &[JobEvent],
+    mut change: impl FnMut(Key, &[JobEvent]) -> PeerResult<()>,
 ) -> PeerResult<()> {
-    if touches.len() == 1 {
-        return change(Key::of(&touches[0]), touches);
+    if events.len() == 1 {
+        return change(Key::of(&events[0]), events);
     }
-    let mut sorted = touches.to_vec();
+    let mut sorted = events.to_vec();
     sorted.sort_by_key(Key::of);
     for same in sorted.chunk_by(|left, right| Key::of(left) == Key::of(right)) {
         change(Key::of(&same[0]), same)?;
@@ -156,11 +158,11 @@ pub(crate) fn by_key(
     Ok(())
 }
 
-/// The state after the events of one key, given its value before.
-pub(crate) fn changed(before: Option<&[u8]>, touches: &[Touch]) -> PeerResult<State> {
+/// The state of a key after these events. `before` is the value before them.
+pub(crate) fn state_after(before: Option<&[u8]>, events: &[JobEvent]) -> PeerResult<State> {
     let mut state = before.map_or_else(|| Ok(State::default()), State::from_bytes)?;
-    for touch in touches {
-        state.add(touch.at_ms);
+    for event in events {
+        state.add(event.at_ms);
     }
     Ok(state)
 }

@@ -1,11 +1,11 @@
-//! The figures of all engines, and the table that sets them side by side.
+//! The figures of all engines, and the table that compares them.
 
 use std::collections::BTreeMap;
 
 use crate::args::PeerArgs;
 use crate::board::{Figure, FigureUnit, markdown};
 use crate::figures::{FIGURES, Spec};
-use crate::peers::KINDS;
+use crate::peers::ENGINES;
 
 /// The values of each round, by figure and engine.
 #[derive(Debug, Default)]
@@ -18,30 +18,30 @@ impl Sheet {
     pub(crate) fn add(&mut self, figure: &'static str, engine: &'static str, value: f64) {
         assert!(
             FIGURES.iter().any(|spec| spec.id == figure),
-            "there is no figure {figure}"
+            "no figure is named {figure}"
         );
         self.values.entry((figure, engine)).or_default().push(value);
     }
 
-    /// The median, if it was measured.
+    /// The median of a figure of an engine. `None` if it was not measured.
     pub(crate) fn median(&self, figure: &'static str, engine: &'static str) -> Option<f64> {
         let values = self.values.get(&(figure, engine))?;
         Some(crate::board::median(values))
     }
 
-    /// The best median among the stores other than tidaldb, and whose it is.
+    /// The best median among the stores other than tidaldb, with the name of the store.
     pub(crate) fn best_peer(&self, spec: &Spec) -> Option<(&'static str, f64)> {
-        let peers = KINDS
+        let peers = ENGINES
             .iter()
-            .filter(|kind| kind.name != "tidaldb" && !kind.is_skeleton);
-        let medians = peers.filter_map(|kind| Some((kind.name, self.median(spec.id, kind.name)?)));
+            .filter(|engine| engine.name != "tidaldb" && !engine.is_skeleton);
+        let medians = peers.filter_map(|engine| Some((engine.name, self.median(spec.id, engine.name)?)));
         medians.min_by(|(_, left), (_, right)| match spec.unit {
             FigureUnit::PerSecond => right.total_cmp(left),
             _ => left.total_cmp(right),
         })
     }
 
-    /// How many times better tidaldb is than `other`, which it is compared with by one figure.
+    /// The ratio of tidaldb's median to `other`: more than 1 means that tidaldb is better.
     fn ratio(&self, spec: &Spec, other: f64) -> Option<f64> {
         let own = self.median(spec.id, "tidaldb")?;
         Some(match spec.unit {
@@ -50,7 +50,7 @@ impl Sheet {
         })
     }
 
-    /// tidaldb's ratio to the best peer.
+    /// The ratio of tidaldb's median to the best peer.
     pub(crate) fn ratio_to_best(&self, figure: &'static str) -> Option<f64> {
         let spec = FIGURES.iter().find(|spec| spec.id == figure)?;
         self.ratio(spec, self.best_peer(spec)?.1)
@@ -58,7 +58,10 @@ impl Sheet {
 
     /// One row for each figure that was measured.
     pub(crate) fn table(&self, args: &PeerArgs) -> String {
-        let engines: Vec<_> = KINDS.iter().filter(|kind| args.wants_engine(kind.name)).collect();
+        let engines: Vec<_> = ENGINES
+            .iter()
+            .filter(|engine| args.has_engine(engine.name))
+            .collect();
         let mut head: Vec<String> = [
             "figure",
             "target",
@@ -70,7 +73,7 @@ impl Sheet {
         ]
         .map(str::to_owned)
         .to_vec();
-        head.extend(engines.iter().skip(1).map(|kind| kind.name.to_owned()));
+        head.extend(engines.iter().skip(1).map(|engine| engine.name.to_owned()));
         let mut rows = vec![head];
         for spec in FIGURES {
             if self.median(spec.id, "tidaldb").is_none() {
@@ -80,21 +83,21 @@ impl Sheet {
             let mut row = vec![
                 (spec.name)(args),
                 spec.target.to_owned(),
-                (spec.met)(self)
-                    .map_or("", |met| if met { "yes" } else { "no" })
+                (spec.is_met)(self)
+                    .map_or("", |is_met| if is_met { "yes" } else { "no" })
                     .to_owned(),
                 self.cell(spec, "tidaldb"),
                 best.map_or(String::new(), |(name, _)| name.to_owned()),
                 self.ratio_text(spec, best.map(|(_, best)| best)),
                 self.ratio_text(spec, self.median(spec.id, "fjall")),
             ];
-            row.extend(engines.iter().skip(1).map(|kind| self.cell(spec, kind.name)));
+            row.extend(engines.iter().skip(1).map(|engine| self.cell(spec, engine.name)));
             rows.push(row);
         }
         markdown(&rows)
     }
 
-    /// The median with its spread, or nothing.
+    /// The median with its spread, or an empty text.
     fn cell(&self, spec: &Spec, engine: &'static str) -> String {
         let Some(values) = self.values.get(&(spec.id, engine)) else {
             return String::new();
@@ -107,7 +110,7 @@ impl Sheet {
         format!("{} ({})", figure.show_median(), figure.show_spread())
     }
 
-    /// tidaldb's ratio to `other` in two or three digits, or nothing.
+    /// The ratio of tidaldb's median to `other` in two or three digits, or an empty text.
     fn ratio_text(&self, spec: &Spec, other: Option<f64>) -> String {
         let Some(ratio) = other.and_then(|other| self.ratio(spec, other)) else {
             return String::new();

@@ -1,4 +1,4 @@
-//! What only tidaldb does: several threads at once, checkpoints beside a writer, cohorts and co-engagement.
+//! The measurements of tidaldb alone: several threads, a writer during checkpoints, cohorts and co-engagement.
 
 use tidaldb::{Durability, SignalEvent};
 
@@ -10,7 +10,7 @@ use crate::peer::PeerResult;
 use crate::stopwatch::timed;
 use crate::workload::BATCH_LEN;
 
-/// Two threads where nothing is synced, sixteen that share syncs.
+/// Measures two threads without syncs, and sixteen threads that share syncs.
 pub(crate) fn threads(run: &mut Run) -> PeerResult<()> {
     let written = Durability::OperatingSystem;
     rate(run, "batches-2", written, BATCH_LEN, 2, run.args.events)?;
@@ -33,9 +33,9 @@ fn rate(
     threads: usize,
     len: usize,
 ) -> PeerResult<()> {
-    let len = len.min(run.touches.len());
-    let events: Vec<SignalEvent<'_>> = run.touches[..len].iter().map(engine::event).collect();
-    let dir = run.place.fresh("threads")?;
+    let len = len.min(run.events.len());
+    let events: Vec<SignalEvent<'_>> = run.events[..len].iter().map(engine::event).collect();
+    let dir = run.dir.empty_dir("threads")?;
     let db = engine::open_without_checkpoints(&dir, durability)?;
     let (recorded, seconds) = timed(|| {
         engine::record(&db, &events, batch_len, threads)?;
@@ -47,18 +47,19 @@ fn rate(
     Ok(())
 }
 
-/// Beside a checkpoint of all states of the job, and of as many as asked for.
+/// Measures the pause of a writer during a checkpoint of all states of the job, and of the number of states of
+/// `--spread`.
 pub(crate) fn pauses(run: &mut Run) -> PeerResult<()> {
-    let events: Vec<SignalEvent<'_>> = run.touches.iter().map(engine::event).collect();
-    let db = engine::filled(&run.place.fresh("pause")?, &events)?;
-    let taken = pause::take(&db, &events)?;
+    let events: Vec<SignalEvent<'_>> = run.events.iter().map(engine::event).collect();
+    let db = engine::filled(&run.dir.empty_dir("pause")?, &events)?;
+    let taken = pause::measure_checkpoints(&db, &events)?;
     run.sheet.add("pause", "tidaldb", taken.pause);
     run.sheet.add("pause-without", "tidaldb", taken.pause_without);
     drop(db);
 
     let events = engine::spread(run.args.spread);
-    let db = engine::filled(&run.place.fresh("pause")?, &events)?;
-    let taken = pause::take(&db, &events)?;
+    let db = engine::filled(&run.dir.empty_dir("pause")?, &events)?;
+    let taken = pause::measure_checkpoints(&db, &events)?;
     run.sheet.add("large-checkpoint", "tidaldb", taken.alone);
     run.sheet.add("large-pause", "tidaldb", taken.pause);
     run.sheet
@@ -66,11 +67,11 @@ pub(crate) fn pauses(run: &mut Run) -> PeerResult<()> {
     Ok(())
 }
 
-/// The job with each extra on, and with both.
+/// Measures the job with cohorts, with co-engagement, and with both.
 pub(crate) fn extras(run: &mut Run) -> PeerResult<()> {
-    let job: Vec<SignalEvent<'_>> = run.touches.iter().map(engine::event).collect();
+    let job: Vec<SignalEvent<'_>> = run.events.iter().map(engine::event).collect();
     for extra in EXTRAS {
-        let (seconds, _) = extras::record(&run.place, &job, extra)?;
+        let (seconds, _) = extras::record(&run.dir, &job, extra)?;
         run.sheet.add(extra.name, "tidaldb", job.len() as f64 / seconds);
     }
     Ok(())

@@ -16,12 +16,13 @@ use crate::sys;
 
 cases!("daemon":
     a_daemon_is_refused_from_the_next_millisecond_on_and_opens_the_database_again,
-    a_daemon_that_writes_at_once_is_refused_soon_and_loses_nothing_that_was_acknowledged,
+    a_daemon_that_writes_at_once_is_refused_soon_and_loses_no_acknowledged_event,
 );
 
 const POLICY: Durability = Durability::SyncedEvery { interval_ms: 10 };
 
-/// Syncs come every 10 ms and writes are refused from the next millisecond on. A daemon that waits longer waits for ever.
+/// The time limit of a wait. Timed syncs come every 10 ms and writes are refused from the next millisecond on, so a
+/// daemon that waits longer waits forever.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// Runs `body` in a daemon whose parent opened the database, recorded events 0 to 4 and exited.
@@ -45,8 +46,8 @@ fn in_a_daemon(root: &Path, body: impl Fn(TidalDb, &Path, u32, Background)) {
     }
 }
 
-/// Opens the database again in a daemon, once the process that opened it has ended: it holds `acknowledged`, and timed syncs
-/// come.
+/// Waits until the process `opened_by` has ended, and opens the database again in the daemon. The database must contain
+/// `acknowledged`, and timed syncs must come.
 fn assert_opens_again(path: &Path, opened_by: u32, background: Background, acknowledged: &mut Acknowledged) {
     while parent_id() == opened_by {
         park_timeout(Duration::from_micros(100));
@@ -63,7 +64,7 @@ fn assert_opens_again(path: &Path, opened_by: u32, background: Background, ackno
             "{background:?}: the timed sync does not come"
         );
         park_timeout(Duration::from_millis(1));
-        // Without threads of its own the database syncs at a call.
+        // A database without background threads makes the timed sync in a call.
         entity += 1;
         acknowledged.record(&db, entity).unwrap();
     }
@@ -81,7 +82,7 @@ fn a_daemon_is_refused_from_the_next_millisecond_on_and_opens_the_database_again
     });
 }
 
-fn a_daemon_that_writes_at_once_is_refused_soon_and_loses_nothing_that_was_acknowledged(root: &Path) {
+fn a_daemon_that_writes_at_once_is_refused_soon_and_loses_no_acknowledged_event(root: &Path) {
     in_a_daemon(root, |db, path, opened_by, background| {
         let mut acknowledged = Acknowledged::of_events(0..5);
         let begun = Instant::now();

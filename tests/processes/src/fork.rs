@@ -1,4 +1,4 @@
-//! A forked child with a copy of its parent's handle.
+//! Cases with a forked child that has a copy of its parent's handle.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::processes::{ForkedChild, in_a_child};
 use crate::runner::cases;
 use crate::setup::{
     Acknowledged, POLICIES, SAVED, VIEW, assert_locked, assert_unchanged, error_chain, event, is_forked,
-    must, open, options, per_background, tree, worked,
+    must, open, open_and_work, options, per_background, tree,
 };
 
 cases!("fork":
@@ -27,14 +27,14 @@ cases!("fork":
     every_write_of_a_child_is_refused_when_events_are_synced_at_an_interval,
     every_write_of_a_child_is_refused_when_syncs_are_left_to_the_operating_system,
     a_child_reads_the_state_that_the_parent_had_at_the_fork,
-    a_child_cannot_open_the_database_again_while_the_parent_has_it,
+    a_child_cannot_open_the_database_while_the_parent_has_it_open,
 );
 
-/// Runs `end` on the copy in a child, then checks the files, the lock and further work of the parent.
-fn changes_nothing_for_the_parent(root: &Path, end: impl Fn(TidalDb, &Path, u32) -> Result<(), String>) {
+/// Runs `end` with the copy of the handle in a child, then checks the files, the lock and further calls of the parent.
+fn assert_no_change_for_the_parent(root: &Path, end: impl Fn(TidalDb, &Path, u32) -> Result<(), String>) {
     for (background, path) in per_background(root) {
         let mut acknowledged = Acknowledged::default();
-        // The child takes the handle by value, the parent keeps it.
+        // The child takes its copy of the handle by value. The parent still has the handle.
         let mut db = Some(open(&path, options().background(background)));
         acknowledged.must_work(db.as_ref().unwrap(), 0..5);
         let before = tree(&path);
@@ -50,24 +50,24 @@ fn changes_nothing_for_the_parent(root: &Path, end: impl Fn(TidalDb, &Path, u32)
     }
 }
 
-/// In a child: `Ok` if the call was refused because of the fork.
+/// Returns `Ok` in a child if the call was refused because of the fork.
 pub(crate) fn expect_refusal<T>(result: Result<T, Error>, path: &Path, opened_by: u32) -> Result<(), String> {
     match result {
         Err(error) if is_forked(&error, path, opened_by) => Ok(()),
         Err(error) => Err(error_chain(&error)),
-        Ok(_) => Err("it succeeds".to_owned()),
+        Ok(_) => Err("the call succeeds".to_owned()),
     }
 }
 
 fn a_child_that_drops_its_copy_changes_nothing_for_the_parent(root: &Path) {
-    changes_nothing_for_the_parent(root, |db, _, _| {
+    assert_no_change_for_the_parent(root, |db, _, _| {
         drop(db);
         Ok(())
     });
 }
 
 fn a_child_that_closes_its_copy_is_refused_and_changes_nothing_for_the_parent(root: &Path) {
-    changes_nothing_for_the_parent(root, |db, path, opened_by| {
+    assert_no_change_for_the_parent(root, |db, path, opened_by| {
         expect_refusal(db.close(), path, opened_by)
     });
 }
@@ -117,7 +117,7 @@ fn a_child_that_drops_its_copy_runs_no_destructor_of_the_storage_engine(root: &P
             engine: MemoryStore::new(),
             file: file.clone(),
         };
-        // The handle alone owns the engine.
+        // Only the handle owns the engine.
         let db = TidalDb::open_with_storage(&path, options().background(background), Arc::new(engine));
         let mut db = Some(must(db));
         ForkedChild::start(|_| drop(db.take())).end();
@@ -128,7 +128,7 @@ fn a_child_that_drops_its_copy_runs_no_destructor_of_the_storage_engine(root: &P
 }
 
 fn a_child_that_exits_changes_nothing_for_the_parent(root: &Path) {
-    changes_nothing_for_the_parent(root, |db, _, _| {
+    assert_no_change_for_the_parent(root, |db, _, _| {
         // The child ends with `_exit`: no destructor runs.
         std::mem::forget(db);
         Ok(())
@@ -136,7 +136,7 @@ fn a_child_that_exits_changes_nothing_for_the_parent(root: &Path) {
 }
 
 fn a_grandchild_that_drops_its_copy_changes_nothing_for_the_parent(root: &Path) {
-    changes_nothing_for_the_parent(root, |db, path, opened_by| {
+    assert_no_change_for_the_parent(root, |db, path, opened_by| {
         let mut db = Some(db);
         let [refused] = in_a_child(|| {
             let db = db.take().unwrap();
@@ -149,7 +149,7 @@ fn a_grandchild_that_drops_its_copy_changes_nothing_for_the_parent(root: &Path) 
 
 type WriteCall = fn(&TidalDb) -> Result<(), Error>;
 
-/// Every call that writes. The collection has the member 0.
+/// Every call that writes. Expects that the collection has the member 0.
 const WRITES: [(&str, WriteCall); 11] = [
     ("record", |db| db.record(&event(900)).map(drop)),
     ("record_batch", |db| {
@@ -170,7 +170,7 @@ const WRITES: [(&str, WriteCall); 11] = [
     ("close", TidalDb::close),
 ];
 
-/// Waits until the clock shows another millisecond.
+/// Waits until the time of the clock changes, in milliseconds.
 pub(crate) fn wait_for_next_ms() {
     let now_ms = SystemClock.now_ms();
     while SystemClock.now_ms() == now_ms {
@@ -190,17 +190,18 @@ fn every_write_of_a_child_is_refused_when_syncs_are_left_to_the_operating_system
     every_write_is_refused(root, POLICIES[2]);
 }
 
-/// Each call runs in a child of its own, so that it is the first one there. The parent continues after each.
+/// Makes each call in a separate child, so that it is the first call of this child. The parent works after each child.
 fn every_write_is_refused(root: &Path, policy: Durability) {
     for (background, path) in per_background(root) {
-        let (db, mut acknowledged) = worked(&path, options().durability(policy).background(background), 0..3);
+        let (db, mut acknowledged) =
+            open_and_work(&path, options().durability(policy).background(background), 0..3);
         let mut wrong = Vec::new();
         for (next, (name, call)) in (1..).zip(WRITES) {
             let before = tree(&path);
             if let Err(text) = first_call_of_a_child(&db, &path, policy, name, call) {
                 wrong.push(format!("{name}: {text}"));
             }
-            // After a write that was not refused the parent's handle and the files need not agree.
+            // If a write was not refused, the files may differ from the state of the parent's handle.
             if wrong.is_empty() {
                 assert_unchanged(&before, &path);
                 acknowledged.must_work(&db, next * 10..next * 10 + 3);
@@ -209,14 +210,14 @@ fn every_write_is_refused(root: &Path, policy: Durability) {
         }
         assert!(
             wrong.is_empty(),
-            "{background:?}, not refused:\n{}",
+            "{background:?}, calls that were not refused:\n{}",
             wrong.join("\n")
         );
         acknowledged.assert_closed(db, &path);
     }
 }
 
-/// Makes a call in a new child, and a second one. `Ok` if both were refused.
+/// Makes a call in a new child, and a second call after it. Returns `Ok` if both were refused.
 fn first_call_of_a_child(
     db: &TidalDb,
     path: &Path,
@@ -225,7 +226,8 @@ fn first_call_of_a_child(
     call: WriteCall,
 ) -> Result<(), String> {
     let opened_by = process::id();
-    // These compare the process at once, whatever the policy; the others at their sync or in the next millisecond.
+    // These calls compare the process id at once under every policy. The others do so at their sync or in the next
+    // millisecond.
     let compares_at_once =
         policy == Durability::EverySynced || ["sync", "checkpoint", "close"].contains(&name);
     let refused = in_a_child(|| {
@@ -241,7 +243,7 @@ fn first_call_of_a_child(
 
 fn a_child_reads_the_state_that_the_parent_had_at_the_fork(root: &Path) {
     for (background, path) in per_background(root) {
-        let (db, mut acknowledged) = worked(&path, options().background(background), 0..5);
+        let (db, mut acknowledged) = open_and_work(&path, options().background(background), 0..5);
         let opened_by = process::id();
         let refused = in_a_child(|| {
             let read = || {
@@ -252,7 +254,7 @@ fn a_child_reads_the_state_that_the_parent_had_at_the_fork(root: &Path) {
                 assert!(db.last_sequence() > 0 && db.statistics().is_ok());
             };
             read();
-            // Also after a refused write.
+            // The reads are correct also after a refused write.
             let refused = expect_refusal(db.sync(), &path, opened_by);
             read();
             [refused]
@@ -264,15 +266,15 @@ fn a_child_reads_the_state_that_the_parent_had_at_the_fork(root: &Path) {
     }
 }
 
-fn a_child_cannot_open_the_database_again_while_the_parent_has_it(root: &Path) {
+fn a_child_cannot_open_the_database_while_the_parent_has_it_open(root: &Path) {
     let path = root.join("db");
-    let (db, mut acknowledged) = worked(&path, options(), 0..5);
+    let (db, mut acknowledged) = open_and_work(&path, options(), 0..5);
     let mut copy = Some(db);
     let refused = in_a_child(|| {
         let expect_locked = || match TidalDb::open(&path, options()) {
             Err(Error::Locked { .. }) => Ok(()),
             Err(error) => Err(error_chain(&error)),
-            Ok(_) => Err("it opens".to_owned()),
+            Ok(_) => Err("the database opens".to_owned()),
         };
         let with_copy = expect_locked();
         drop(copy.take());

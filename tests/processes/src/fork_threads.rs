@@ -1,5 +1,5 @@
-//! A forked child of a parent whose other threads call a database at the time of the fork: locks that they held stay locked in
-//! the child, and it must not wait for them.
+//! Cases with a forked child of a parent whose other threads call a database at the time of the fork. Locks that these
+//! threads held stay locked in the child, and the child must not wait for them.
 
 use std::ops::Range;
 use std::path::Path;
@@ -15,8 +15,8 @@ use crate::setup::{Acknowledged, assert_locked, error_chain, event, must, open, 
 use crate::sys;
 
 cases!("fork_threads":
-    a_child_that_drops_its_copy_never_waits_for_a_thread_that_records_and_syncs,
-    a_child_opens_a_database_while_another_thread_opens_and_drops_one,
+    a_child_that_drops_its_copy_does_not_wait_for_threads_of_the_parent_that_record_and_sync,
+    a_child_opens_a_database_while_a_thread_of_the_parent_opens_and_drops_another,
 );
 
 /// Ends the loops of the other threads, also after a panic.
@@ -28,21 +28,22 @@ impl Drop for StopAtDrop<'_> {
     }
 }
 
-/// Records entities from `first` on and syncs often after each, until it is stopped. Returns the acknowledged ones. A sync
-/// without anything to sync holds the lock of the handle's owner for most of its time.
+/// Records an event for each entity from `first` on, and syncs many times after each event, until `stopped`. Returns
+/// the entities of the acknowledged events. A sync without unsynced events holds the lock of the handle's owner for
+/// most of its time.
 fn record_and_sync(db: &TidalDb, first: u64, stopped: &AtomicBool) -> Range<u64> {
     const SYNCS: u32 = 50;
     let mut entities = first..first;
     while !stopped.load(Ordering::Relaxed) {
         let recorded = db.record(&event(entities.end));
-        let worked = recorded.and_then(|_| (0..SYNCS).try_for_each(|_| db.sync()));
-        must(worked);
+        let synced = recorded.and_then(|_| (0..SYNCS).try_for_each(|_| db.sync()));
+        must(synced);
         entities.end += 1;
     }
     entities
 }
 
-fn a_child_that_drops_its_copy_never_waits_for_a_thread_that_records_and_syncs(root: &Path) {
+fn a_child_that_drops_its_copy_does_not_wait_for_threads_of_the_parent_that_record_and_sync(root: &Path) {
     const FORKS: u32 = 50;
     for (background, path) in per_background(root) {
         let db = open(&path, options().background(background));
@@ -74,7 +75,8 @@ fn a_child_that_drops_its_copy_never_waits_for_a_thread_that_records_and_syncs(r
     }
 }
 
-/// Opens and drops a database until it is stopped. A child holds a copy of the lock until it ends, so an open may be refused.
+/// Opens and drops a database until `stopped`. A child holds a copy of the lock until it ends, so an open may be
+/// refused.
 fn open_and_drop(path: &Path, stopped: &AtomicBool) {
     while !stopped.load(Ordering::Relaxed) {
         match TidalDb::open(path, options()) {
@@ -84,9 +86,9 @@ fn open_and_drop(path: &Path, stopped: &AtomicBool) {
     }
 }
 
-/// An open and a drop take 2 seconds each in a child if the other thread was locking or unlocking a directory at the fork. The
-/// first such child is the last one.
-fn a_child_opens_a_database_while_another_thread_opens_and_drops_one(root: &Path) {
+/// In a child, an open and a drop take 2 seconds each if the other thread was locking or unlocking a directory at the
+/// fork. The case ends after the first such child.
+fn a_child_opens_a_database_while_a_thread_of_the_parent_opens_and_drops_another(root: &Path) {
     const FORKS_MAX: u64 = 300;
     const WAITED: Duration = Duration::from_secs(2);
     let (other, path) = (root.join("other"), root.join("db"));
@@ -97,7 +99,7 @@ fn a_child_opens_a_database_while_another_thread_opens_and_drops_one(root: &Path
         scope.spawn(|| open_and_drop(&other, &stopped));
         for entity in 0..FORKS_MAX {
             let begun = Instant::now();
-            // It sends no line: reading one would have no time limit.
+            // The child sends no line: the read of a line has no time limit.
             let child = ForkedChild::start(|_| {
                 let db = open(&path, options());
                 let recorded = db.record(&event(entity)).and_then(|_| db.close());

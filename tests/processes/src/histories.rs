@@ -1,7 +1,8 @@
-//! Copies of one database that diverged, made with `cp` on a real disk: files of two of them never make one database.
+//! Copies of one database that diverged, made with `cp` on a real disk. A database never opens with files of two
+//! copies.
 //!
-//! `src/db/tests/histories.rs` and the campaign over copies of `tidaldb::testing` try every mixture of files on a simulated
-//! disk.
+//! `src/db/tests/histories.rs` and the campaign over copies of `tidaldb::testing` try every mixture of files on a
+//! simulated disk.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,14 +12,15 @@ use tidaldb::{Error, TidalDb};
 use crate::processes::ForkedChild;
 use crate::runner::cases;
 use crate::setup::{
-    Acknowledged, assert_unchanged, chain, close, copy, error_chain, open, options, tree, worked,
+    Acknowledged, assert_unchanged, close, copy, error_chain, errors_of_crate, open, open_and_work, options,
+    tree,
 };
 
 cases!("histories":
     the_log_of_one_copy_with_the_store_of_the_other_is_refused,
-    each_copy_of_a_closed_database_opens_whole,
-    the_log_of_a_live_database_with_the_store_of_a_copy_is_refused,
-    two_forked_children_that_open_a_copy_each_draw_different_opening_ids,
+    each_copy_of_a_closed_database_opens_with_all_its_events,
+    the_log_of_the_original_with_the_store_of_a_copy_is_refused,
+    two_forked_children_that_open_one_copy_each_get_different_opening_ids,
 );
 
 /// The number of events that each copy records after the copy was made.
@@ -29,7 +31,7 @@ type Copied = (PathBuf, Acknowledged);
 
 fn continue_in(db: &TidalDb, acknowledged: &mut Acknowledged, first: u64) {
     acknowledged.must_work(db, first..first + EVENTS_LEN / 2);
-    // A checkpoint in the middle, none at the end: the log has segments that no checkpoint covers.
+    // The checkpoint is in the middle, so the log has segments that no checkpoint covers.
     for entity in first + EVENTS_LEN / 2..first + EVENTS_LEN {
         acknowledged.record(db, entity).unwrap();
     }
@@ -38,7 +40,7 @@ fn continue_in(db: &TidalDb, acknowledged: &mut Acknowledged, first: u64) {
 /// Two copies of a closed database, each with further events of the same size.
 fn copies_of_a_closed_database(root: &Path) -> [Copied; 2] {
     let base = root.join("base");
-    let (db, acknowledged) = worked(&base, options(), 0..20);
+    let (db, acknowledged) = open_and_work(&base, options(), 0..20);
     close(db);
     [("a", 1000), ("b", 2000)].map(|(name, first)| {
         let path = root.join(name);
@@ -59,7 +61,7 @@ fn assert_mixtures_refused([a, b]: [&Path; 2]) {
         let before = tree(&mixed);
         let error = TidalDb::open(&mixed, options()).expect_err("a mixture opens");
         let is_foreign = |error: &Error| matches!(error, Error::ForeignHistory { .. });
-        assert!(chain(&error).any(is_foreign), "{}", error_chain(&error));
+        assert!(errors_of_crate(&error).any(is_foreign), "{}", error_chain(&error));
         assert_unchanged(&before, &mixed);
         fs::remove_dir_all(&mixed).unwrap();
     }
@@ -70,24 +72,24 @@ fn the_log_of_one_copy_with_the_store_of_the_other_is_refused(root: &Path) {
     assert_mixtures_refused([&a, &b]);
 }
 
-fn each_copy_of_a_closed_database_opens_whole(root: &Path) {
+fn each_copy_of_a_closed_database_opens_with_all_its_events(root: &Path) {
     for (path, acknowledged) in copies_of_a_closed_database(root) {
-        // Again after a close.
+        // The database opens twice, the second time after a close.
         let db = open(&path, options());
         acknowledged.assert_in(&db);
         acknowledged.assert_closed(db, &path);
     }
 }
 
-/// The copy is made while no call runs, and every event is synced: it is complete.
-fn the_log_of_a_live_database_with_the_store_of_a_copy_is_refused(root: &Path) {
-    let (a, b) = (root.join("live"), root.join("copy"));
-    let (live, mut of_a) = worked(&a, options(), 0..20);
-    of_a.record(&live, 20).unwrap();
+/// The original is open while it is copied. The copy is complete, because no call runs and every event is synced.
+fn the_log_of_the_original_with_the_store_of_a_copy_is_refused(root: &Path) {
+    let (a, b) = (root.join("original"), root.join("copy"));
+    let (original, mut of_a) = open_and_work(&a, options(), 0..20);
+    of_a.record(&original, 20).unwrap();
     copy(&a, &b);
     let mut of_b = of_a.clone();
-    continue_in(&live, &mut of_a, 1000);
-    drop(live);
+    continue_in(&original, &mut of_a, 1000);
+    drop(original);
     let copied = open(&b, options());
     of_b.assert_in(&copied);
     continue_in(&copied, &mut of_b, 2000);
@@ -97,8 +99,8 @@ fn the_log_of_a_live_database_with_the_store_of_a_copy_is_refused(root: &Path) {
     of_b.assert_at(&b);
 }
 
-/// Both children begin with the randomness of their parent, which the standard library drew before the fork.
-fn two_forked_children_that_open_a_copy_each_draw_different_opening_ids(root: &Path) {
+/// Both children have the random state that the standard library initialized in their parent before the fork.
+fn two_forked_children_that_open_one_copy_each_get_different_opening_ids(root: &Path) {
     let base = root.join("base");
     drop(open(&base, options()));
     let openings = ["a", "b"].map(|name| {

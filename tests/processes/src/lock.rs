@@ -1,5 +1,5 @@
-//! The lock of an open database: a removed lock file, kills, other programs. Directories that cannot be locked are tested in
-//! `src/db/tests/directory.rs`.
+//! The lock of an open database: a removed lock file, kills, other programs. `src/db/tests/directory.rs` tests
+//! directories that cannot be locked.
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -11,19 +11,19 @@ use std::time::{Duration, Instant};
 
 use tidaldb::{Background, Error, TidalDb};
 
-use crate::processes::{ForkedChild, kill, park_for_ever, record_in_another_process};
+use crate::processes::{ForkedChild, kill, park_forever, record_in_another_process};
 use crate::runner::cases;
 use crate::setup::{
-    Acknowledged, assert_locked, error_chain, event, new_dir, open, options, per_background, worked,
+    Acknowledged, assert_locked, error_chain, event, new_dir, open, open_and_work, options, per_background,
 };
 use crate::sys;
 
 cases!("lock":
-    a_removed_lock_file_lets_no_second_handle_of_the_process_record_beside_the_first,
-    a_removed_lock_file_lets_no_other_process_record_beside_the_first,
+    after_the_lock_file_is_lost_two_handles_of_a_process_never_both_record,
+    after_the_lock_file_is_lost_handles_of_two_processes_never_both_record,
     a_database_opens_at_once_after_a_kill,
-    a_forked_child_that_lives_on_keeps_the_lock_until_it_ends,
-    a_program_that_was_started_while_it_was_open_does_not_keep_the_lock,
+    a_forked_child_holds_the_lock_until_it_ends,
+    a_program_that_was_started_while_a_database_was_open_does_not_hold_the_lock,
     a_database_opens_at_once_after_a_drop_or_close_while_another_thread_starts_programs,
 );
 
@@ -41,19 +41,20 @@ const LOSSES: [(&str, LoseFile); 3] = [
     }),
 ];
 
-/// The second handle is refused, or the first one acknowledges nothing more. `second` tries to record beside the first, whose
-/// acknowledged calls it gets.
+/// Loses the lock file of an open database in each of these ways. `second` then tries to record with a second handle:
+/// either its open is refused, or the first handle acknowledges no further call. `second` gets the acknowledged calls
+/// of the first handle.
 fn without_lock_file(root: &Path, second: impl Fn(&Path, &TidalDb, &mut Acknowledged)) {
     for (loss, lose) in LOSSES {
         let path = new_dir(root, loss).join("db");
-        let (first, mut acknowledged) = worked(&path, options(), 0..5);
+        let (first, mut acknowledged) = open_and_work(&path, options(), 0..5);
         lose(&path.join("LOCK"));
         second(&path, &first, &mut acknowledged);
-        // The first handle may continue if it is the only one.
+        // The first handle may continue if it is the only handle.
         drop(acknowledged.work(&first, 400..420));
         drop(first);
         acknowledged.assert_at(&path);
-        // Also with the lock file that the last open made.
+        // The lock also works with the lock file that the last open created.
         let _db = open(&path, options());
         assert_locked(&path);
     }
@@ -64,7 +65,7 @@ fn assert_refused(first: &TidalDb, acknowledged: &mut Acknowledged) {
     assert!(recorded.is_err(), "two handles acknowledge events");
 }
 
-fn a_removed_lock_file_lets_no_second_handle_of_the_process_record_beside_the_first(root: &Path) {
+fn after_the_lock_file_is_lost_two_handles_of_a_process_never_both_record(root: &Path) {
     without_lock_file(root, |path, first, acknowledged| {
         match TidalDb::open(path, options()) {
             Err(error) => assert!(matches!(error, Error::Locked { .. }), "{}", error_chain(&error)),
@@ -77,7 +78,7 @@ fn a_removed_lock_file_lets_no_second_handle_of_the_process_record_beside_the_fi
     });
 }
 
-fn a_removed_lock_file_lets_no_other_process_record_beside_the_first(root: &Path) {
+fn after_the_lock_file_is_lost_handles_of_two_processes_never_both_record(root: &Path) {
     without_lock_file(root, |path, first, acknowledged| {
         if let Ok(len) = record_in_another_process(path, 100..120) {
             acknowledged.events.extend(100..100 + len);
@@ -95,7 +96,7 @@ fn a_database_opens_at_once_after_a_kill(root: &Path) {
             let db = open(&path, options().background(background));
             db.record(&event(round)).unwrap();
             parent.send_line("recorded");
-            park_for_ever();
+            park_forever();
         });
         child.read_line();
         acknowledged.events.insert(round);
@@ -104,16 +105,16 @@ fn a_database_opens_at_once_after_a_kill(root: &Path) {
     }
 }
 
-fn a_forked_child_that_lives_on_keeps_the_lock_until_it_ends(root: &Path) {
+fn a_forked_child_holds_the_lock_until_it_ends(root: &Path) {
     for (background, path) in per_background(root) {
         let mut opener = ForkedChild::start(|parent| {
             let db = open(&path, options().background(background));
             for entity in 0..5 {
                 db.record(&event(entity)).unwrap();
             }
-            let idle = ForkedChild::start(|_| park_for_ever());
+            let idle = ForkedChild::start(|_| park_forever());
             parent.send_line(&idle.pid.to_string());
-            park_for_ever();
+            park_forever();
         });
         let idle: i32 = opener.read_line().parse().unwrap();
         kill(opener.pid);
@@ -123,7 +124,8 @@ fn a_forked_child_that_lives_on_keeps_the_lock_until_it_ends(root: &Path) {
     }
 }
 
-/// Starts a program in the two ways of the standard library: a user id makes it fork in the plain way.
+/// A command for the program `name`. The standard library has two ways to start it: with a user id it calls `fork`,
+/// otherwise `posix_spawn`.
 fn program(name: &str, sets_user: bool) -> Command {
     let mut command = Command::new(name);
     if sets_user {
@@ -132,7 +134,7 @@ fn program(name: &str, sets_user: bool) -> Command {
     command
 }
 
-/// How long a new program may take to close the descriptors that it does not inherit: microseconds.
+/// The time limit for the kernel to close the descriptors that a new program does not inherit. It needs microseconds.
 const INHERITED_LIMIT: Duration = Duration::from_secs(10);
 
 /// Returns true if the process has a file or directory at or below `path` open.
@@ -145,7 +147,7 @@ fn has_open(pid: i32, path: &Path) -> bool {
     })
 }
 
-fn a_program_that_was_started_while_it_was_open_does_not_keep_the_lock(root: &Path) {
+fn a_program_that_was_started_while_a_database_was_open_does_not_hold_the_lock(root: &Path) {
     for sets_user in [false, true] {
         let path = root.join(sets_user.to_string());
         let mut opener = ForkedChild::start(|parent| {
@@ -153,10 +155,10 @@ fn a_program_that_was_started_while_it_was_open_does_not_keep_the_lock(root: &Pa
             db.record(&event(0)).unwrap();
             let sleeping = program("sleep", sets_user).arg("1000").spawn();
             parent.send_line(&sleeping.unwrap().id().to_string());
-            park_for_ever();
+            park_forever();
         });
         let sleeping: i32 = opener.read_line().parse().unwrap();
-        // The new program begins before the kernel has closed the descriptors that it does not inherit.
+        // `spawn` may return before the kernel has closed the descriptors that the new program does not inherit.
         let begun = Instant::now();
         while has_open(sleeping, &path) {
             assert!(
@@ -171,7 +173,7 @@ fn a_program_that_was_started_while_it_was_open_does_not_keep_the_lock(root: &Pa
     }
 }
 
-/// Between its fork and its exec a program holds copies of all descriptors, that of the lock included.
+/// Between its fork and its exec a new program holds copies of all descriptors, also of the descriptor of the lock.
 fn a_database_opens_at_once_after_a_drop_or_close_while_another_thread_starts_programs(root: &Path) {
     const ROUNDS: u64 = 200;
     for sets_user in [false, true] {

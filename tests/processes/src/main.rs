@@ -1,27 +1,31 @@
-//! Tests with several processes on a real disk: directories that are renamed or removed while a database is open in them,
-//! forked children, copied databases, other users. Linux only.
+//! Tests with several processes on a real disk: directories that are renamed or removed while a database is open in
+//! them, forked children, copied databases, other users. Linux only.
 //!
-//! `cargo test --manifest-path tests/processes/Cargo.toml` runs all cases, one by one, each in a process of its own with
-//! one thread and an empty directory. It prints a line for each case. After `--`:
+//! `cargo test --manifest-path tests/processes/Cargo.toml` runs all cases, one by one, each in a separate process with
+//! one thread and an empty directory. It prints a line for each case. Arguments after `--`:
 //!
 //! | argument | effect |
 //! |---|---|
-//! | `WORD` | run only the cases whose name contains the word; of several words, a case runs if any word matches |
-//! | `--exact` | a word is a whole name |
-//! | `--skip WORD` | leave out the cases that the word matches |
-//! | `--list` | print the names and run nothing |
+//! | `WORD` | runs only the cases whose name contains one of the words |
+//! | `--exact` | a word matches only a whole name |
+//! | `--skip WORD` | leaves out the cases that the word matches |
+//! | `--list` | prints the names and runs no case |
 //!
-//! A case fails if its process panics, leaves a child behind, or takes more than 120 s. A forked child may take 30 s. The
-//! directory of a failed case is kept. A word that matches no case is a failure. Cases that need another user run only as root;
-//! otherwise they print a warning.
+//! A case fails if its process panics, leaves a child process running, or takes more than 120 s. A forked child may
+//! take 30 s. The directory of a failed case is not removed. A word that matches no case is an error. Cases that need
+//! another user run only as root; otherwise they print a warning.
 //!
 //! Tests of the directories of a database are in three places:
 //!
-//! | place | tests |
-//! |---|---|
-//! | here: `names`, `removed`, `lock`, `parent` | several processes, another user, or the working directory; renamed, switched and removed names on a real disk, under each policy and for each call |
-//! | `src/db/tests/directory.rs` | parts that the public API does not reach: directories that are reached by name or cannot be locked, calls on the disk |
-//! | `tests/worst_day/directories.rs` | directories that are missing or wrong at open, and parts that are moved or removed, in one process |
+//! - `names`, `removed`, `lock` and `parent` of this package: several processes, another user, or the working
+//!   directory;
+//!   renamed, switched and removed directories on a real disk, under each policy and for each call.
+//! - `src/db/tests/directory.rs`: directories that are accessed by path or cannot be locked, and the disk operations of
+//!   a
+//!   database. These tests need more than the public API.
+//! - `tests/worst_day/directories.rs`: directories that are missing or wrong at open, and parts that are moved or
+//!   removed,
+//!   in one process.
 #![allow(
     clippy::disallowed_methods,
     reason = "tests look at files from outside, measure time and start threads"

@@ -1,6 +1,6 @@
 //! Names that change while a database is open: its directory, a part of it, the working directory, a symbolic link. The
-//! handle keeps the directories that it opened. Directories that are reached by name are tested in
-//! `src/db/tests/directory.rs`, those that are missing at open in `tests/worst_day/directories.rs`.
+//! handle still uses the directories that it opened. `src/db/tests/directory.rs` tests directories that are accessed by
+//! path, `tests/worst_day/directories.rs` tests directories that are missing at open.
 
 use std::env::set_current_dir;
 use std::fs;
@@ -11,44 +11,49 @@ use tidaldb::{Error, TidalDb};
 
 use crate::runner::cases;
 use crate::setup::{
-    Acknowledged, assert_unchanged, close, error_chain, must, new_dir, open, options, paths, per_background,
-    tree, worked,
+    Acknowledged, assert_unchanged, close, error_chain, must, new_dir, open, open_and_work, options, paths,
+    per_background, tree,
 };
 
 cases!("names":
-    both_databases_work_after_the_directory_was_renamed_and_another_made_at_its_path,
-    the_directory_can_be_renamed_while_it_is_open,
-    a_directory_put_in_the_place_of_the_log_is_never_written_to,
-    a_directory_put_in_the_place_of_the_store_is_never_written_to,
-    a_relative_path_leads_to_the_same_directory_after_a_chdir,
-    a_relative_path_never_leads_to_another_database_after_a_chdir,
-    a_symbolic_link_that_is_switched_leads_an_open_database_nowhere_else,
+    after_a_rename_a_new_database_at_the_old_path_and_the_renamed_one_both_work,
+    an_open_database_works_after_its_directory_is_renamed,
+    a_directory_that_replaces_the_log_of_an_open_database_is_never_written_to,
+    a_directory_that_replaces_the_store_of_an_open_database_is_never_written_to,
+    a_database_opened_by_a_relative_path_stays_in_its_directory_after_a_chdir,
+    two_databases_opened_by_the_same_relative_path_stay_separate,
+    an_open_database_stays_in_its_directory_after_its_symbolic_link_is_switched,
     an_error_names_the_absolute_path,
 );
 
-/// Ids whose bytes appear in no other place.
+/// Ids of databases. Their bytes occur in no other values.
 const OLD: u128 = 0x0bad_cafe_1111_2222_3333_4444_5555_6666;
 const NEW: u128 = 0x0ace_beef_7777_8888_9999_aaaa_bbbb_cccc;
 
-/// A segment of the log names database `id`, and no file names the database `stranger`.
-fn assert_files_belong_to(id: u128, stranger: u128, dir: &Path) {
-    let holds = |bytes: &[u8], id: u128| bytes.windows(16).any(|window| window == id.to_le_bytes());
+/// Fails unless a segment of the log contains the id `id` and no file contains the id `other_id`.
+fn assert_files_belong_to(id: u128, other_id: u128, dir: &Path) {
+    let contains = |bytes: &[u8], id: u128| bytes.windows(16).any(|window| window == id.to_le_bytes());
     let files = tree(dir);
-    let of = |id: u128| -> Vec<_> {
-        let files = files.iter().filter(|(_, (_, bytes))| holds(bytes, id));
+    let files_with = |id: u128| -> Vec<_> {
+        let files = files.iter().filter(|(_, (_, bytes))| contains(bytes, id));
         files.map(|(path, _)| path.clone()).collect()
     };
-    assert!(of(stranger).is_empty(), "of another database: {:?}", of(stranger));
-    assert!(of(id).iter().any(|path| path.starts_with(dir.join("log"))));
+    let foreign = files_with(other_id);
+    assert!(foreign.is_empty(), "files of another database: {foreign:?}");
+    assert!(
+        files_with(id)
+            .iter()
+            .any(|path| path.starts_with(dir.join("log")))
+    );
 }
 
-/// The entries of a directory are these.
+/// Fails unless the entries of the directory have exactly these names.
 fn assert_names(dir: &Path, names: &[&str]) {
     let expected: Vec<_> = names.iter().map(|name| dir.join(name)).collect();
     assert_eq!(paths(dir), expected);
 }
 
-fn both_databases_work_after_the_directory_was_renamed_and_another_made_at_its_path(root: &Path) {
+fn after_a_rename_a_new_database_at_the_old_path_and_the_renamed_one_both_work(root: &Path) {
     for (background, root) in per_background(root) {
         fs::create_dir(&root).unwrap();
         let (path, moved) = (root.join("db"), root.join("db.old"));
@@ -75,9 +80,9 @@ fn both_databases_work_after_the_directory_was_renamed_and_another_made_at_its_p
     }
 }
 
-fn the_directory_can_be_renamed_while_it_is_open(root: &Path) {
+fn an_open_database_works_after_its_directory_is_renamed(root: &Path) {
     let (path, moved) = (root.join("db"), root.join("moved"));
-    let (db, mut acknowledged) = worked(&path, options(), 0..12);
+    let (db, mut acknowledged) = open_and_work(&path, options(), 0..12);
     fs::rename(&path, &moved).unwrap();
     acknowledged.must_work(&db, 100..140);
     let second = TidalDb::open(&moved, options());
@@ -88,21 +93,21 @@ fn the_directory_can_be_renamed_while_it_is_open(root: &Path) {
     acknowledged.assert_at(&moved);
 }
 
-fn a_directory_put_in_the_place_of_the_log_is_never_written_to(root: &Path) {
-    put_in_the_place_of("log", root);
+fn a_directory_that_replaces_the_log_of_an_open_database_is_never_written_to(root: &Path) {
+    replace_part("log", root);
 }
 
-fn a_directory_put_in_the_place_of_the_store_is_never_written_to(root: &Path) {
-    put_in_the_place_of("store", root);
+fn a_directory_that_replaces_the_store_of_an_open_database_is_never_written_to(root: &Path) {
+    replace_part("store", root);
 }
 
-/// The handle still uses the directory that it opened.
-fn put_in_the_place_of(part: &str, root: &Path) {
+/// Replaces the directory `part` of an open database. The handle must still use the directory that it opened.
+fn replace_part(part: &str, root: &Path) {
     let (path, aside, other) = (root.join("db").join(part), root.join("aside"), root.join("other"));
     Acknowledged::default().must_work(&open(&other, options()), 0..40);
     fs::write(other.join(part).join("note"), "not of a database").unwrap();
 
-    let (db, mut acknowledged) = worked(&root.join("db"), options(), 0..12);
+    let (db, mut acknowledged) = open_and_work(&root.join("db"), options(), 0..12);
     fs::rename(&path, &aside).unwrap();
     fs::rename(other.join(part), &path).unwrap();
     let before = tree(&path);
@@ -116,7 +121,7 @@ fn put_in_the_place_of(part: &str, root: &Path) {
     acknowledged.assert_at(&root.join("db"));
 }
 
-fn a_relative_path_leads_to_the_same_directory_after_a_chdir(root: &Path) {
+fn a_database_opened_by_a_relative_path_stays_in_its_directory_after_a_chdir(root: &Path) {
     let (first, second) = (new_dir(root, "first"), new_dir(root, "second"));
     let mut acknowledged = Acknowledged::default();
     set_current_dir(&first).unwrap();
@@ -130,7 +135,7 @@ fn a_relative_path_leads_to_the_same_directory_after_a_chdir(root: &Path) {
     acknowledged.assert_at(&first.join("db"));
 }
 
-fn a_relative_path_never_leads_to_another_database_after_a_chdir(root: &Path) {
+fn two_databases_opened_by_the_same_relative_path_stay_separate(root: &Path) {
     let (first, second) = (new_dir(root, "first"), new_dir(root, "second"));
     let (mut of_a, mut of_b) = (Acknowledged::default(), Acknowledged::default());
     set_current_dir(&first).unwrap();
@@ -150,8 +155,8 @@ fn a_relative_path_never_leads_to_another_database_after_a_chdir(root: &Path) {
     of_b.assert_at(&second.join("db"));
 }
 
-/// The link is the last part of the path, or a part before.
-fn a_symbolic_link_that_is_switched_leads_an_open_database_nowhere_else(root: &Path) {
+/// The link is the last part of the opened path, or an earlier part.
+fn an_open_database_stays_in_its_directory_after_its_symbolic_link_is_switched(root: &Path) {
     for (number, (linked, opened)) in [("db", "link"), ("", "link/db")].into_iter().enumerate() {
         let root = new_dir(root, number.to_string());
         for dir in ["a", "a/db", "b", "b/db"] {
@@ -184,7 +189,7 @@ fn a_symbolic_link_that_is_switched_leads_an_open_database_nowhere_else(root: &P
 fn an_error_names_the_absolute_path(root: &Path) {
     set_current_dir(root).unwrap();
     let assert_names = |opened: &str, named: &str, options| {
-        let error = TidalDb::open(opened, options).expect_err("no database can be opened there");
+        let error = TidalDb::open(opened, options).expect_err("the open must fail");
         let named = root.join(named).display().to_string();
         let text = error_chain(&error);
         assert!(
@@ -192,7 +197,7 @@ fn an_error_names_the_absolute_path(root: &Path) {
             "{opened:?}: {text:?} does not name {named}"
         );
     };
-    fs::write("file", "mine").unwrap();
+    fs::write("file", "text").unwrap();
     assert_names("file", "file", options());
     assert_names("missing/db", "missing/db", options());
     assert_names("missing", "missing", options().create(false));
@@ -205,7 +210,7 @@ fn an_error_names_the_absolute_path(root: &Path) {
     fs::write(&segment, vec![1; bytes.len()]).unwrap();
     assert_names("db", segment.to_str().unwrap(), options());
     fs::write(&segment, bytes).unwrap();
-    // An error of an open handle, while a relative path leads to another place.
+    // An error of an open handle, after the working directory changed.
     let db = open("db".as_ref(), options());
     fs::remove_dir_all("db").unwrap();
     set_current_dir("/").unwrap();

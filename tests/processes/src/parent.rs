@@ -1,5 +1,5 @@
-//! A database below a directory of another user, which this user may pass through and neither list nor write. How often the
-//! parent is synced is tested in `src/db/tests/directory.rs`.
+//! A database below a directory of another user. The user of the database may traverse this directory, but neither list
+//! nor write it. `src/db/tests/directory.rs` tests the syncs of the parent directory.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -9,27 +9,27 @@ use tidaldb::TidalDb;
 
 use crate::processes::in_a_child;
 use crate::runner::{cases, warn};
-use crate::setup::{Acknowledged, error_chain, event, new_dir, open, options, tree, worked};
+use crate::setup::{Acknowledged, error_chain, event, new_dir, open, open_and_work, options, tree};
 use crate::sys;
 
 cases!("parent":
-    an_existing_database_opens_below_a_directory_that_may_not_be_listed,
-    a_database_is_created_in_an_empty_directory_below_one_that_may_not_be_listed,
-    a_missing_directory_below_one_that_may_not_be_written_is_an_error_with_its_path,
+    an_existing_database_opens_below_a_directory_that_the_user_may_not_list,
+    a_database_is_created_in_an_empty_directory_below_one_that_the_user_may_not_list,
+    a_missing_directory_below_one_that_the_user_may_not_write_is_an_error_with_its_path,
 );
 
-/// A user that owns nothing. A number is enough, it needs no name.
+/// The id of a user that owns no files. The user needs no name.
 const USER: u32 = 65_534;
 
-/// Runs `body` as another user in a child, with a directory of this user that the other one may only pass through. Returns the
-/// result of `body`, or `None` if this process cannot do that.
+/// Calls `make` with a directory of this user that the other user may only traverse, then `body` as the other user in a
+/// child. Returns the result of `body`, or `None` if this process cannot run a child as another user.
 fn as_another_user(
     root: &Path,
     make: impl FnOnce(&Path),
     body: impl FnOnce(&Path) -> Result<(), String>,
 ) -> Option<Result<(), String>> {
     if sys::user() != 0 {
-        warn("not tested: it takes root to run a child as another user");
+        warn("not tested: only root can run a child as another user");
         return None;
     }
     let parent = new_dir(root, "parent");
@@ -40,16 +40,19 @@ fn as_another_user(
         if let Err(error) = parent.symlink_metadata() {
             return [Err(error.to_string()), Ok(())];
         }
-        assert!(fs::read_dir(&parent).is_err(), "the directory can be listed");
+        assert!(
+            fs::read_dir(&parent).is_err(),
+            "the other user can list the directory"
+        );
         [Ok(()), body(&parent)]
     });
     if reached.is_err() {
-        warn("not tested: another user cannot reach the directory for temporary files");
+        warn("not tested: the other user has no access to the directory for temporary files");
     }
     reached.is_ok().then_some(result)
 }
 
-/// Gives a directory and all that is in it to the other user.
+/// Makes the other user the owner of a directory and of its content.
 fn give_away(dir: &Path) {
     for path in tree(dir).keys() {
         chown(path, Some(USER), Some(USER)).unwrap();
@@ -57,7 +60,7 @@ fn give_away(dir: &Path) {
     chown(dir, Some(USER), Some(USER)).unwrap();
 }
 
-fn an_existing_database_opens_below_a_directory_that_may_not_be_listed(root: &Path) {
+fn an_existing_database_opens_below_a_directory_that_the_user_may_not_list(root: &Path) {
     let mut acknowledged = Acknowledged::default();
     let make = |parent: &Path| {
         acknowledged.must_work(&open(&parent.join("db"), options()), 0..20);
@@ -78,13 +81,13 @@ fn an_existing_database_opens_below_a_directory_that_may_not_be_listed(root: &Pa
     }
 }
 
-fn a_database_is_created_in_an_empty_directory_below_one_that_may_not_be_listed(root: &Path) {
+fn a_database_is_created_in_an_empty_directory_below_one_that_the_user_may_not_list(root: &Path) {
     let make = |parent: &Path| {
         give_away(&new_dir(parent, "db"));
     };
     let creates = |parent: &Path| {
         let path = parent.join("db");
-        let (db, mut acknowledged) = worked(&path, options(), 0..20);
+        let (db, mut acknowledged) = open_and_work(&path, options(), 0..20);
         drop(db);
         let db = open(&path, options());
         acknowledged.assert_in(&db);
@@ -97,7 +100,7 @@ fn a_database_is_created_in_an_empty_directory_below_one_that_may_not_be_listed(
     }
 }
 
-fn a_missing_directory_below_one_that_may_not_be_written_is_an_error_with_its_path(root: &Path) {
+fn a_missing_directory_below_one_that_the_user_may_not_write_is_an_error_with_its_path(root: &Path) {
     let opens = |parent: &Path| match TidalDb::open(parent.join("new"), options()) {
         Ok(_) => Ok(()),
         Err(error) => Err(error_chain(&error)),

@@ -13,10 +13,11 @@ use tidaldb::{Error, TidalDb};
 use crate::setup::{error_chain, event, options};
 use crate::sys;
 
-/// A forked child that has not ended after this time hangs. They take a few milliseconds.
+/// A forked child that has not ended after this time hangs. It needs a few milliseconds.
 const CHILD_LIMIT: Duration = Duration::from_secs(30);
 
-/// The first argument of a process that opens a database and records: directory, first entity and length follow.
+/// The first argument of a process that opens a database and records events. The directory, the first entity and the
+/// number of events follow.
 pub(crate) const RECORD: &str = "--record";
 
 /// A child of this process.
@@ -37,7 +38,7 @@ impl ParentPipe {
 }
 
 impl ForkedChild {
-    /// Forks a child that runs `body`. It ends without running any destructor of the parent's values.
+    /// Forks a child that runs `body`. The child ends without running destructors of the parent's values.
     pub(crate) fn start(body: impl FnOnce(&mut ParentPipe)) -> Self {
         let (output, input) = pipe().expect("a pipe");
         let mut parent = ParentPipe(input);
@@ -57,7 +58,8 @@ impl ForkedChild {
         line.trim_end().to_owned()
     }
 
-    /// Waits for the end of the child, whose lines were all read. It must not hang, panic or be killed.
+    /// Waits for the end of the child. The child must not hang, panic or be killed, and the caller must have read all
+    /// its lines.
     pub(crate) fn end(mut self) {
         let Some(status) = sys::wait(self.pid, CHILD_LIMIT) else {
             kill(self.pid);
@@ -70,7 +72,7 @@ impl ForkedChild {
         assert_eq!(rest, "", "lines of child {} that were not read", self.pid);
     }
 
-    /// The child forks and exits. From now on this is its child `pid`.
+    /// Waits for the end of a child that forked a child `pid`. From now on this value is the child `pid`.
     pub(crate) fn follow(&mut self, pid: i32) {
         let status = sys::wait(self.pid, CHILD_LIMIT);
         assert_eq!(status, Some(0), "the status of child {}", self.pid);
@@ -78,7 +80,7 @@ impl ForkedChild {
     }
 }
 
-/// Kills a child of this process, or an orphan that it adopted, and waits until it is gone.
+/// Kills a child of this process, or an orphan that this process adopted, and waits for its end.
 pub(crate) fn kill(pid: i32) {
     sys::kill(pid);
     assert!(
@@ -87,7 +89,7 @@ pub(crate) fn kill(pid: i32) {
     );
 }
 
-/// The results of `body` in a forked child, which must end by itself.
+/// The results of `body` in a forked child. The child must not hang, panic or be killed.
 pub(crate) fn in_a_child<const LEN: usize>(
     body: impl FnOnce() -> [Result<(), String>; LEN],
 ) -> [Result<(), String>; LEN] {
@@ -108,14 +110,14 @@ pub(crate) fn in_a_child<const LEN: usize>(
 }
 
 /// Does nothing until the process is killed.
-pub(crate) fn park_for_ever() -> ! {
+pub(crate) fn park_forever() -> ! {
     loop {
         park();
     }
 }
 
-/// Opens the database in a new process, which is not a forked child, and records events there. Returns the number of
-/// acknowledged events, or `Err` if the open was refused with `Locked`.
+/// Opens the database in a new process, which is not a forked child, and records one event for each entity. Returns the
+/// number of acknowledged events, or `Err` if the open was refused with `Locked`.
 pub(crate) fn record_in_another_process(dir: &Path, entities: Range<u64>) -> Result<u64, String> {
     let output = Command::new(std::env::current_exe().expect("the path of this program"))
         .arg(RECORD)
@@ -135,7 +137,7 @@ pub(crate) fn record_in_another_process(dir: &Path, entities: Range<u64>) -> Res
     }
 }
 
-/// The process of [`record_in_another_process`].
+/// The work of the process that [`record_in_another_process`] starts.
 pub(crate) fn main(dir: &Path, first: &str, len: &str) -> ExitCode {
     let (first, len): (u64, u64) = (first.parse().expect("a number"), len.parse().expect("a number"));
     match TidalDb::open(dir, options()) {

@@ -1,5 +1,6 @@
-//! The directory of an open database is removed, or its log: every later call fails under every policy. Directories that are
-//! reached by name are tested in `src/db/tests/directory.rs`, the state after a removal in `tests/worst_day/directories.rs`.
+//! The directory of an open database is removed, or the directory of its log: every later call fails under every
+//! policy. `src/db/tests/directory.rs` tests directories that are accessed by path, `tests/worst_day/directories.rs`
+//! tests the state after a removal.
 
 use std::fs;
 use std::path::Path;
@@ -7,19 +8,21 @@ use std::path::Path;
 use tidaldb::Durability;
 
 use crate::runner::cases;
-use crate::setup::{Acknowledged, POLICIES, assert_removed, error_chain, new_dir, open, options, worked};
+use crate::setup::{
+    Acknowledged, POLICIES, assert_removed, error_chain, new_dir, open, open_and_work, options,
+};
 
 cases!("removed":
-    no_event_is_acknowledged_after_the_next_sync_once_the_directory_was_removed,
-    no_event_is_acknowledged_after_the_next_sync_once_the_log_was_removed,
-    a_removed_directory_is_not_made_again_by_the_open_database,
+    after_the_directory_is_removed_the_next_sync_and_all_later_calls_fail,
+    after_the_log_is_removed_the_next_sync_and_all_later_calls_fail,
+    an_open_database_does_not_create_its_removed_directory_again,
 );
 
-fn no_event_is_acknowledged_after_the_next_sync_once_the_directory_was_removed(root: &Path) {
+fn after_the_directory_is_removed_the_next_sync_and_all_later_calls_fail(root: &Path) {
     remove_and_write("db", root);
 }
 
-fn no_event_is_acknowledged_after_the_next_sync_once_the_log_was_removed(root: &Path) {
+fn after_the_log_is_removed_the_next_sync_and_all_later_calls_fail(root: &Path) {
     remove_and_write("db/log", root);
 }
 
@@ -27,7 +30,7 @@ fn remove_and_write(removed: &str, root: &Path) {
     for (number, policy) in POLICIES.into_iter().enumerate() {
         let root = new_dir(root, number.to_string());
         let path = root.join("db");
-        // The segment has room for all that follows.
+        // The segment has space for all events of the case.
         let options = options().durability(policy).segment_bytes_max(1 << 20);
         let db = open(&path, options);
         let mut acknowledged = Acknowledged::default();
@@ -35,7 +38,7 @@ fn remove_and_write(removed: &str, root: &Path) {
             acknowledged.record(&db, entity).unwrap();
         }
         fs::remove_dir_all(root.join(removed)).unwrap();
-        // Under this policy each acknowledgement comes after a sync.
+        // Under this policy each call syncs before its acknowledgement.
         let synced = if policy == Durability::EverySynced {
             acknowledged.record(&db, 5)
         } else {
@@ -54,9 +57,9 @@ fn remove_and_write(removed: &str, root: &Path) {
     }
 }
 
-fn a_removed_directory_is_not_made_again_by_the_open_database(root: &Path) {
+fn an_open_database_does_not_create_its_removed_directory_again(root: &Path) {
     let path = root.join("db");
-    let (db, mut acknowledged) = worked(&path, options(), 0..5);
+    let (db, mut acknowledged) = open_and_work(&path, options(), 0..5);
     fs::remove_dir_all(&path).unwrap();
     let error = acknowledged.work(&db, 100..200).unwrap_err();
     assert!(db.close().is_err(), "closed after {}", error_chain(&error));

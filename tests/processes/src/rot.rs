@@ -9,19 +9,19 @@ use std::path::Path;
 use tidaldb::TidalDb;
 
 use crate::runner::cases;
-use crate::setup::{assert_unchanged, close, copy, options, paths, tree, worked};
+use crate::setup::{assert_unchanged, close, copy, open_and_work, options, paths, tree};
 
 cases!("rot":
-    a_bit_that_flips_after_changes_of_collections_and_a_close_is_refused_or_takes_nothing,
+    a_flipped_bit_after_a_close_is_refused_or_loses_nothing,
 );
 
-/// One bit of this many is flipped. Odd, so that each bit of a byte gets its turn.
+/// The case flips one of this many bits. The number is odd, so that all bits of a byte are flipped in some bytes.
 const BITS_STEP: usize = 97;
 
-fn a_bit_that_flips_after_changes_of_collections_and_a_close_is_refused_or_takes_nothing(root: &Path) {
+fn a_flipped_bit_after_a_close_is_refused_or_loses_nothing(root: &Path) {
     let (database, flipped) = (root.join("db"), root.join("flipped"));
-    let (db, mut acknowledged) = worked(&database, options(), 1..4);
-    // After the checkpoint: only the store holds them.
+    let (db, mut acknowledged) = open_and_work(&database, options(), 1..4);
+    // These changes of a collection come after the checkpoint. Only the store contains them, not the log.
     for entity in 2..4 {
         acknowledged.add(&db, entity).unwrap();
     }
@@ -48,5 +48,5 @@ fn a_bit_that_flips_after_changes_of_collections_and_a_close_is_refused_or_takes
             fs::remove_dir_all(&flipped).unwrap();
         }
     }
-    assert!(refused_len > 20, "{refused_len}");
+    assert!(refused_len > 20, "only {refused_len} opens were refused");
 }

@@ -1,5 +1,5 @@
-//! Runs the cases: each in a process of its own, started from this program, in a process group of its own, with an empty
-//! directory and under a watchdog.
+//! Runs the cases. Each case runs in a new process of this program, in a separate process group, with an empty
+//! directory and a time limit.
 
 use std::fs::{self, File};
 use std::io;
@@ -13,20 +13,20 @@ use crate::command_line::{CommandLine, Filters};
 use crate::sys;
 use crate::temp_dir::TempDir;
 
-/// The first argument of a process that runs one case: its name and its directory follow.
+/// The first argument of a process that runs one case. The name and the directory of the case follow.
 pub(crate) const CASE: &str = "--case";
 
 /// A case that has not ended after this time hangs. Most take less than a second.
 const CASE_LIMIT: Duration = Duration::from_secs(120);
 
-/// A line of a case that begins like this is shown although the case passed.
+/// The beginning of a line that is printed also if the case passes.
 const WARNING: &str = "WARNING: ";
 
-/// A test. It panics to fail.
+/// One case.
 #[derive(Debug)]
 pub(crate) struct ProcessCase {
     pub(crate) name: &'static str,
-    /// Takes an empty directory.
+    /// Gets the path of an empty directory. Panics if the case fails.
     pub(crate) body: fn(&Path),
 }
 
@@ -41,7 +41,7 @@ macro_rules! cases {
 }
 pub(crate) use cases;
 
-/// Prints a line that is shown although the case passes.
+/// Prints a line that is printed also if the case passes.
 pub(crate) fn warn(text: &str) {
     println!("{WARNING}{text}");
 }
@@ -53,10 +53,10 @@ pub(crate) fn run_here(cases: &[&ProcessCase], name: &str, dir: &Path) -> ExitCo
     sys::adopt_orphans();
     let body = || {
         (case.body)(&dir);
-        assert!(!sys::has_children(), "the case leaves a child behind");
+        assert!(!sys::has_children(), "the case leaves a child process running");
     };
     if catch_unwind(AssertUnwindSafe(body)).is_err() {
-        // With every child that is left: this process leads its own group.
+        // Kills this process and all its remaining children: this process leads its own group.
         sys::kill(0);
     }
     ExitCode::SUCCESS
@@ -65,20 +65,20 @@ pub(crate) fn run_here(cases: &[&ProcessCase], name: &str, dir: &Path) -> ExitCo
 /// Runs the cases that the command line selects, or lists them.
 pub(crate) fn run_all(cases: &[&ProcessCase]) -> ExitCode {
     let line = Filters::declare(CommandLine::new("processes [FILTER...] [OPTIONS]"));
-    let line = line.option("--list", "", "prints the names and runs nothing");
+    let line = line.option("--list", "", "prints the names and runs no case");
     let read = line.of_process(|given| Ok((Filters::of(given), given.has("--list"))));
-    let (filters, lists) = match read {
+    let (filters, is_list) = match read {
         Ok(values) => values,
         Err(status) => return status,
     };
     let names: Vec<&str> = cases.iter().map(|case| case.name).collect();
-    if let Err(why) = filters.check(&names) {
-        eprintln!("processes: {why}");
+    if let Err(cause) = filters.check(&names) {
+        eprintln!("processes: {cause}");
         return ExitCode::from(2);
     }
     let mut selected = cases.to_vec();
     selected.retain(|case| filters.selects(case.name));
-    if lists {
+    if is_list {
         for case in selected {
             println!("{}: test", case.name);
         }
@@ -92,11 +92,11 @@ pub(crate) fn run_all(cases: &[&ProcessCase]) -> ExitCode {
     ExitCode::from(u8::from(failed > 0))
 }
 
-/// Runs a case in a new process and prints its line; after a failure, its output too.
+/// Runs a case in a new process and prints its line. After a failure it also prints the output of the case.
 fn passes(case: &ProcessCase) -> bool {
     let begun = Instant::now();
     let outer = TempDir::new("processes");
-    // Outside of the case's directory, which is empty.
+    // The output is outside the directory of the case, which must be empty.
     let (dir, output) = (outer.path().join("case"), outer.path().join("output"));
     let ended = fs::create_dir(&dir).and_then(|()| run(case, &dir, &output));
     let seconds = begun.elapsed().as_secs_f64();
@@ -126,7 +126,8 @@ fn passes(case: &ProcessCase) -> bool {
     false
 }
 
-/// The status of the process that runs the case. One that hangs is killed with its children: `None`.
+/// Runs the case in a new process and returns its status. Kills a process that hangs with its children, and returns
+/// `None`.
 fn run(case: &ProcessCase, dir: &Path, output: &Path) -> io::Result<Option<i32>> {
     let output = File::create(output)?;
     let process = Command::new(std::env::current_exe()?)
@@ -140,7 +141,7 @@ fn run(case: &ProcessCase, dir: &Path, output: &Path) -> io::Result<Option<i32>>
     let pid = process.id().cast_signed();
     let status = sys::wait(pid, CASE_LIMIT);
     if status.is_none() {
-        // Not waited for yet, so the number is still that of the case's group.
+        // `wait` has not returned the status, so the process id still belongs to the group of the case.
         sys::kill(-pid);
         sys::wait(pid, CASE_LIMIT);
     }

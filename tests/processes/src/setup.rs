@@ -1,4 +1,4 @@
-//! The common parts of the cases: a small database, a list of its acknowledged calls, the content of a directory.
+//! The common parts of the cases: a small database, its acknowledged calls, and the content of a directory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -26,7 +26,7 @@ pub(crate) const VIEW: SignalId = SignalId(0);
 /// The collection of [`Acknowledged`].
 pub(crate) const SAVED: &str = "saved";
 
-/// Small files, everything done by the caller, no checkpoint unless asked for, nothing written ahead.
+/// Options with small files, background work by the caller, no automatic checkpoint, and no preallocation.
 pub(crate) fn options() -> Options {
     Options::new(Schema::new().signal(Signal::new("view").half_life_ms(1000)))
         .background(Background::Caller)
@@ -36,13 +36,13 @@ pub(crate) fn options() -> Options {
         .checkpoint_log_bytes(1 << 30)
 }
 
-/// Opens a database; a failure names its causes.
+/// Opens a database. Panics with the causes of a failure.
 pub(crate) fn open(path: &Path, options: Options) -> TidalDb {
     TidalDb::open(path, options)
         .unwrap_or_else(|error| panic!("open {}: {}", path.display(), error_chain(&error)))
 }
 
-/// The value of a call that must succeed.
+/// The value of a call that must succeed. Panics with the causes of an error.
 pub(crate) fn must<T>(result: Result<T, Error>) -> T {
     result.unwrap_or_else(|error| panic!("{}", error_chain(&error)))
 }
@@ -54,18 +54,18 @@ pub(crate) fn close(db: TidalDb) {
 }
 
 /// A new database whose handle did the [work](Acknowledged::work) of these entities.
-pub(crate) fn worked(path: &Path, options: Options, entities: Range<u64>) -> (TidalDb, Acknowledged) {
+pub(crate) fn open_and_work(path: &Path, options: Options, entities: Range<u64>) -> (TidalDb, Acknowledged) {
     let (db, mut acknowledged) = (open(path, options), Acknowledged::default());
     acknowledged.must_work(&db, entities);
     (db, acknowledged)
 }
 
-/// Each kind of background work, with the path of a database of its own.
+/// Each kind of background work, with the path of a separate database.
 pub(crate) fn per_background(root: &Path) -> [(Background, PathBuf); 2] {
     [Background::Caller, Background::OwnThreads].map(|it| (it, root.join(format!("{it:?}"))))
 }
 
-/// One event of the entity. All are equal in size. Counted once, it gives a score of 1 at time 0.
+/// One event of the entity. All events have the same size. A single event of an entity gives a score of 1 at time 0.
 pub(crate) fn event(entity: u64) -> SignalEvent<'static> {
     SignalEvent::new(VIEW, EntityId(entity), 0)
 }
@@ -75,7 +75,7 @@ pub(crate) fn event(entity: u64) -> SignalEvent<'static> {
 pub(crate) struct Acknowledged {
     pub(crate) events: BTreeSet<u64>,
     pub(crate) members: BTreeSet<u64>,
-    /// Events and members of calls that may have been applied.
+    /// Entities of failed calls that may have been applied.
     unknown: BTreeSet<u64>,
 }
 
@@ -87,7 +87,7 @@ impl Acknowledged {
         recorded
     }
 
-    /// Adds the entity to the collection, which is made first if there is none.
+    /// Adds the entity to the collection. Creates the collection if it does not exist.
     pub(crate) fn add(&mut self, db: &TidalDb, entity: u64) -> Result<(), Error> {
         match db.create_collection(SAVED) {
             Ok(()) | Err(Error::CollectionExists { .. }) => {}
@@ -119,7 +119,7 @@ impl Acknowledged {
         must(self.work(db, entities));
     }
 
-    /// The handle holds each acknowledged event exactly once, each acknowledged member, and nothing else.
+    /// Fails unless the handle has each acknowledged event exactly once, each acknowledged member, and nothing else.
     pub(crate) fn assert_in(&self, db: &TidalDb) {
         let (mut events, mut members) = content_of(db);
         for unknown in self.unknown.difference(&self.events) {
@@ -132,7 +132,7 @@ impl Acknowledged {
         assert_eq!(members, self.members, "the members");
     }
 
-    /// Acknowledged events of these entities.
+    /// One acknowledged event for each of these entities.
     pub(crate) fn of_events(entities: Range<u64>) -> Self {
         Self {
             events: entities.collect(),
@@ -140,19 +140,20 @@ impl Acknowledged {
         }
     }
 
-    /// Closes the handle, which must succeed; the database then is as in [`assert_at`](Self::assert_at).
+    /// Closes the handle, which must succeed, and then calls [`assert_at`](Self::assert_at).
     pub(crate) fn assert_closed(&self, db: TidalDb, path: &Path) {
         close(db);
         self.assert_at(path);
     }
 
-    /// The database opens and holds each acknowledged event exactly once, each acknowledged member, and nothing else.
+    /// Fails unless the database opens with each acknowledged event exactly once, each acknowledged member, and nothing
+    /// else.
     pub(crate) fn assert_at(&self, path: &Path) {
         self.assert_in(&open(path, options()));
     }
 }
 
-/// The entities that have an event, each counted once, and the members of the collection.
+/// The entities with events, and the members of the collection. Fails if an entity has more than one event.
 pub(crate) fn content_of(db: &TidalDb) -> (BTreeSet<u64>, BTreeSet<u64>) {
     let export = must(db.export());
     let states = export.signals.into_iter().map(|state| {
@@ -163,7 +164,7 @@ pub(crate) fn content_of(db: &TidalDb) -> (BTreeSet<u64>, BTreeSet<u64>) {
     (states.collect(), members.map(|entity| entity.0).collect())
 }
 
-/// The database is open: another open is refused, in this process and in another one.
+/// Fails unless another open of the database is refused, in this process and in another one.
 pub(crate) fn assert_locked(path: &Path) {
     match TidalDb::open(path, options()) {
         Ok(_) => panic!("a second handle opens in the same process"),
@@ -174,29 +175,33 @@ pub(crate) fn assert_locked(path: &Path) {
 }
 
 /// The error and its causes that are errors of the crate.
-pub(crate) fn chain(error: &Error) -> impl Iterator<Item = &Error> {
+pub(crate) fn errors_of_crate(error: &Error) -> impl Iterator<Item = &Error> {
     let first: &(dyn std::error::Error + 'static) = error;
     let chain = std::iter::successors(Some(first), |error| error.source());
     chain.filter_map(|error| error.downcast_ref())
 }
 
-/// The error says that a directory of the database was removed, by absolute path.
+/// Fails unless the error reports that a directory of the database was removed, with the absolute path of the database.
 pub(crate) fn assert_removed(error: &Error, database: &Path) {
-    let says = |error: &Error| {
+    let reports_removal = |error: &Error| {
         matches!(error, Error::DirectoryLost { path, source }
             if path == database && source.kind() == ErrorKind::NotFound)
     };
-    assert!(chain(error).any(says), "{}", error_chain(error));
+    assert!(
+        errors_of_crate(error).any(reports_removal),
+        "{}",
+        error_chain(error)
+    );
 }
 
 /// Returns true if the error is the refusal of a write to the handle of `database` in another process than `opened_by`.
 pub(crate) fn is_forked(error: &Error, database: &Path, opened_by: u32) -> bool {
-    chain(error).any(|error| {
+    errors_of_crate(error).any(|error| {
         matches!(error, Error::Forked { path, opened_by: by } if path == database && *by == opened_by)
     })
 }
 
-/// Each file and directory below a directory: its inode, and the bytes of a file.
+/// The files and directories below a directory: the inode of each, and the bytes of a file.
 pub(crate) type Tree = BTreeMap<PathBuf, (u64, Vec<u8>)>;
 
 pub(crate) fn tree(dir: &Path) -> Tree {
@@ -221,7 +226,7 @@ pub(crate) fn paths(dir: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// No file or directory below `dir` was made, removed, replaced or written to since `before`.
+/// Fails if a file or directory below `dir` was created, removed, replaced or changed since `before`.
 pub(crate) fn assert_unchanged(before: &Tree, dir: &Path) {
     let after = tree(dir);
     let mut changed: BTreeSet<_> = before.keys().chain(after.keys()).collect();

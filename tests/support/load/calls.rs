@@ -1,4 +1,4 @@
-//! The calls of a writer by their numbers, the sums of all calls before a number, and the options of the database.
+//! The calls of each writer by their numbers, the sums of calls, and the options of the database.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -8,7 +8,7 @@ use tidaldb::{
     SignalId, SignalStateExport, TidalDb, UserId,
 };
 
-/// All events are of this time, at which a half-life begins: scores are exact sums.
+/// The time of all events. A half-life begins at it, so scores are exact sums.
 pub(super) const AT_MS: i64 = 1_700_006_400_000;
 const HALF_LIFE_MS: u64 = 86_400_000;
 const RING_LEN_MAX: u32 = 3;
@@ -19,7 +19,7 @@ const COHORTS: u64 = 3;
 const VIEW: SignalId = SignalId(0);
 const LIKE: SignalId = SignalId(1);
 
-/// Small segments and often a checkpoint, so that kills meet rotations, checkpoints and trimming.
+/// Options with small segments and frequent checkpoints, so that some kills hit a rotation, a checkpoint or a trim.
 pub(super) fn options() -> Options {
     let ring = Ring {
         bucket_ms: 3_600_000,
@@ -63,7 +63,8 @@ impl LoadCall {
         if self.number.is_multiple_of(4) { LIKE } else { VIEW }
     }
 
-    /// Exact in binary, and another one for each of a thousand calls, so that a sum tells which events it holds.
+    /// The weight is exact in binary and different in each of a thousand calls, so that a sum shows which events it
+    /// contains.
     fn weight(self, index: u64) -> f64 {
         1.0 + (self.number % 1024) as f64 / 1024.0 + index as f64 / 4096.0
     }
@@ -76,7 +77,7 @@ impl LoadCall {
         CohortId(self.writer * 10 + self.number % COHORTS)
     }
 
-    /// What the call adds to the collection before it records.
+    /// The member that the call adds to the collection before it records events. Every sixteenth call has one.
     fn member(self) -> Option<EntityId> {
         let is_one = self.number.is_multiple_of(16);
         is_one.then_some(EntityId(self.writer << 40 | self.number))
@@ -99,10 +100,10 @@ impl LoadCall {
     }
 }
 
-/// What a database holds of one writer's calls, in plain maps.
+/// The sums of the calls of one writer, in plain maps.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Sums {
-    /// By entity and signal: how many events, and the sum of their weights.
+    /// By entity and signal: the number of events, and the sum of their weights.
     pub(super) states: BTreeMap<(EntityId, SignalId), (u64, f64)>,
     /// The same by cohort.
     pub(super) cohorts: BTreeMap<(CohortId, EntityId, SignalId), (u64, f64)>,
@@ -113,6 +114,7 @@ pub(super) struct Sums {
 }
 
 impl Sums {
+    /// Adds the effects of one call.
     pub(super) fn add(&mut self, call: LoadCall) {
         self.members.extend(call.member());
         for index in 0..call.events_len() {
@@ -134,24 +136,25 @@ impl Sums {
         }
     }
 
-    /// The content of a database, for each writer.
+    /// The sums in a database, for each writer.
     pub(super) fn of(db: &TidalDb) -> Result<[Self; super::WRITERS], Error> {
         let mut all: [Self; super::WRITERS] = Default::default();
         let export = db.export()?;
-        let held = |state: &SignalStateExport| {
+        let count_and_score = |state: &SignalStateExport| {
             let buckets = state.windows[0].buckets.iter();
             let count: u64 = buckets.map(|(_, count)| u64::from(*count)).sum();
             (count, state.scores[0])
         };
         for state in &export.signals {
             let sums = &mut all[(state.entity.0 / 1000) as usize];
-            sums.events += held(state).0;
-            sums.states.insert((state.entity, state.signal), held(state));
+            sums.events += count_and_score(state).0;
+            sums.states
+                .insert((state.entity, state.signal), count_and_score(state));
         }
         for cohort in &export.cohorts {
             let key = (cohort.cohort, cohort.state.entity, cohort.state.signal);
             let sums = &mut all[(cohort.cohort.0 / 10) as usize];
-            sums.cohorts.insert(key, held(&cohort.state));
+            sums.cohorts.insert(key, count_and_score(&cohort.state));
         }
         for ring in export.user_rings {
             all[(ring.user.0 / 100) as usize]
@@ -168,7 +171,8 @@ impl Sums {
         Ok(all)
     }
 
-    /// The first state, cohort state and ring that differ, and the members and numbers of events.
+    /// The message for a difference: the first state, cohort state and ring that differ, some members, and the numbers
+    /// of events.
     pub(super) fn difference(&self, found: &Self) -> String {
         fn first<K: Ord + Debug, V: PartialEq + Debug>(
             name: &str,

@@ -1,10 +1,10 @@
-//! The child: opens the database, lets its two writers call and its reader read, and reports each acknowledgement, until
-//! it is killed.
+//! The child process: opens the database, runs two writers and a reader, and reports each acknowledged call, until it
+//! is killed.
 //!
 //! | answer of the child | meaning |
 //! |---|---|
 //! | `open` | the database is open |
-//! | `a WRITER NUMBER` | that call was acknowledged |
+//! | `a WRITER NUMBER` | the call with this number was acknowledged |
 //! | `wrong TEXT` | a call failed or returned a wrong value, and the child ends |
 
 use std::path::Path;
@@ -17,17 +17,19 @@ use tidaldb::{EntityId, Error, SignalId, TidalDb};
 use super::POLICIES;
 use super::calls::{AT_MS, COLLECTION, LoadCall, options};
 
-/// Carries out the orders of a child and does not return; returns at once in any other process. To be called first.
+/// In a child process this function executes the orders of the parent and does not return. In any other process it
+/// returns at once. Programs and tests call it first.
 ///
-/// The orders are the directory, the index of the policy, and the number of the next call of each writer, one a line.
-pub(crate) fn serve_if_asked() {
+/// The orders are the directory, the index of the policy, and the number of the next call of each writer, one in each
+/// line.
+pub(crate) fn run_if_child() {
     let Some(orders) = ChildSide::orders() else {
         return;
     };
     let [dir, policy, starts @ ..] = &orders.lines().collect::<Vec<_>>()[..] else {
         end("the orders are too short");
     };
-    let number = |text: &str| text.parse().unwrap_or_else(|_| end("no number"));
+    let number = |text: &str| text.parse().unwrap_or_else(|_| end("an order is not a number"));
     let options = options().durability(POLICIES[number(policy) as usize]);
     let db = must(TidalDb::open(Path::new(dir), options), "opening");
     if must(db.collections(), "collections").is_empty() {
@@ -46,7 +48,7 @@ pub(crate) fn serve_if_asked() {
         }
         scope.spawn(|| {
             for round in 0.. {
-                must(look(&db, round), "reading");
+                must(read(&db, round), "reading");
                 thread::yield_now();
             }
         });
@@ -56,14 +58,14 @@ pub(crate) fn serve_if_asked() {
     });
 }
 
-/// Reads values that hold however far the writers are: scores that fit their counts.
-fn look(db: &TidalDb, round: u64) -> Result<(), Error> {
+/// Reads the state of an entity and checks it: a score is at least the count, at any progress of the writers.
+fn read(db: &TidalDb, round: u64) -> Result<(), Error> {
     let (entity, view) = (EntityId(round % 2 * 1000 + round % 97), SignalId(0));
     let before = db.windowed_count(entity, view, 0, 2, AT_MS)?;
     let score = db.score(entity, view, 0, AT_MS)?;
     if !score.is_finite() || score < before as f64 {
         end(&format!(
-            "entity {entity} has the score {score} of at least {before} events"
+            "entity {entity} has the score {score}, although it has at least {before} events"
         ));
     }
     db.related(entity, 3, AT_MS)?;
@@ -78,7 +80,8 @@ fn must<T>(result: Result<T, Error>, call: &str) -> T {
     result.unwrap_or_else(|error| end(&format!("{call}: {}", error_chain(&error))))
 }
 
-fn end(why: &str) -> ! {
-    ChildSide::answer(&format!("wrong {why}"));
+/// Reports the failure and ends the process.
+fn end(failure: &str) -> ! {
+    ChildSide::answer(&format!("wrong {failure}"));
     ChildSide::end()
 }

@@ -1,21 +1,22 @@
-//! Load with kills: a child process with two writers and a reader is killed at random moments and started again, while
-//! its parent keeps the account of its acknowledgements, and compares after each kill.
+//! Load with kills: the parent kills a child process with two writers and a reader at random times and starts it again.
+//! It counts the acknowledged calls and compares the state after each kill.
 //!
-//! Owns the calls of each writer, which follow from the number of the call alone, so that the account is two numbers.
+//! Owns the calls of the writers. A call depends only on its writer and its number, so the parent stores only the
+//! number of acknowledged calls of each writer.
 
 mod calls;
 mod child;
 mod parent;
 
-pub(crate) use child::serve_if_asked;
+pub(crate) use child::run_if_child;
 pub(crate) use parent::{Load, LoadTotals};
 
 use tidaldb::Durability;
 
-/// How many threads write.
+/// The number of threads that write.
 const WRITERS: usize = 2;
 
-/// The policies of the databases, one after another. A child is told the index of its policy.
+/// The policies of successive databases. A child gets the index of its policy.
 pub(crate) const POLICIES: [Durability; 3] = [
     Durability::EverySynced,
     Durability::SyncedEvery { interval_ms: 5 },

@@ -1,4 +1,4 @@
-//! The parent: starts the child, kills it, and compares what is there with what it had acknowledged.
+//! The parent process: starts the child, kills it, and compares the recovered state with the acknowledged calls.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -12,53 +12,53 @@ use super::calls::{LoadCall, Sums, options};
 use super::{POLICIES, WRITERS};
 
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
-/// A child is killed after at most so many acknowledgements.
+/// The parent kills a child after at most this number of acknowledged calls.
 const ACKNOWLEDGED_MAX: u64 = 3000;
 
 /// Counts of one or several databases.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct LoadTotals {
     pub(crate) kills: u64,
-    /// Of those, before the child had said that the database is open.
+    /// The number of kills before the child reported that the database was open.
     pub(crate) kills_while_opening: u64,
-    /// Calls that were acknowledged.
+    /// The number of acknowledged calls.
     pub(crate) calls: u64,
-    /// Events of calls that were found after a kill.
+    /// The number of events that were recovered after the last kill.
     pub(crate) events: u64,
-    /// Calls that were in flight at a kill and found after it.
-    pub(crate) in_flight_found: u64,
-    /// The longest time that opening after a kill took.
+    /// The number of calls that were in flight at a kill and were recovered after it.
+    pub(crate) in_flight_recovered: u64,
+    /// The longest time of an open after a kill.
     pub(crate) open_time_max: Duration,
 }
 
 impl LoadTotals {
-    /// These and those of another database.
+    /// The sum of these counts and the counts of another database.
     pub(crate) fn with(self, other: Self) -> Self {
         Self {
             kills: self.kills + other.kills,
             kills_while_opening: self.kills_while_opening + other.kills_while_opening,
             calls: self.calls + other.calls,
             events: self.events + other.events,
-            in_flight_found: self.in_flight_found + other.in_flight_found,
+            in_flight_recovered: self.in_flight_recovered + other.in_flight_recovered,
             open_time_max: self.open_time_max.max(other.open_time_max),
         }
     }
 }
 
-/// The account of one database.
+/// The load of one database, and the calls that the database must contain.
 pub(crate) struct Load {
     dir: PathBuf,
     random: Random,
-    /// What all calls add up to that are known to be there.
+    /// The sums of the calls of each writer that the database must contain.
     sums: [Sums; WRITERS],
-    /// How many calls of each writer those are.
+    /// The number of these calls, for each writer.
     calls: [u64; WRITERS],
     pub(crate) totals: LoadTotals,
 }
 
 impl Load {
-    /// Load on a new database in the empty directory `dir`; which moments it is killed at follows from `seed`, as far
-    /// as anything follows.
+    /// Prepares the load of a new database in the directory `dir`, which is missing or empty. `seed` selects the delays
+    /// of the kills; the system's scheduling changes their effects.
     pub(crate) fn new(dir: PathBuf, seed: u64) -> Self {
         Self {
             dir,
@@ -69,47 +69,49 @@ impl Load {
         }
     }
 
-    /// Starts `program` as a child with the policy of this index, kills it at a random moment, opens the database and compares.
+    /// Starts `program` as a child with the policy of this index, kills it at a random time, opens the database and
+    /// compares.
     ///
     /// # Errors
-    /// The failure in words.
+    /// The message of the failure.
     pub(crate) fn round(&mut self, program: &ChildProgram, policy: usize) -> Result<(), String> {
         let [first, second] = self.calls;
         let orders = format!("{}\n{policy}\n{first}\n{second}", self.dir.display());
         let mut child = program.start(&orders).map_err(|error| error_chain(&error))?;
-        let (kills_at_once, wanted) = (self.random.chance(1, 8), self.random.below(ACKNOWLEDGED_MAX));
+        let kills_early = self.random.chance(1, 8);
+        let calls_before_kill = self.random.below(ACKNOWLEDGED_MAX);
         let mut acknowledged = [0; WRITERS];
         let mut is_open = false;
-        if kills_at_once {
-            // Somewhere between its start and its first acknowledgements. The time orders nothing: any moment will do.
+        if kills_early {
+            // Between the start of the child and its first acknowledged calls. The test needs no exact time.
             let wait = Duration::from_micros(self.random.below(12_000));
             is_open = child
                 .receive_answer(wait)
-                .is_ok_and(|said| note(&said, &mut acknowledged, &self.calls).is_ok());
+                .is_ok_and(|answer| count_answer(&answer, &mut acknowledged, &self.calls).is_ok());
         } else {
-            while !is_open || acknowledged.iter().sum::<u64>() < wanted {
-                let said = child
+            while !is_open || acknowledged.iter().sum::<u64>() < calls_before_kill {
+                let answer = child
                     .receive_answer(ANSWER_TIME_MAX)
-                    .map_err(|why| why.to_string())?;
-                note(&said, &mut acknowledged, &self.calls)?;
+                    .map_err(|error| error.to_string())?;
+                count_answer(&answer, &mut acknowledged, &self.calls)?;
                 is_open = true;
             }
         }
         let end = child.kill().map_err(|error| error_chain(&error))?;
-        for said in &end.answers {
-            note(said, &mut acknowledged, &self.calls)?;
+        for answer in &end.answers {
+            count_answer(answer, &mut acknowledged, &self.calls)?;
         }
         if !end.is_killed() {
-            return Err(format!("the child was to be killed and ended with {end}"));
+            return Err(format!("the child ended before the kill, with {end}"));
         }
         self.totals.kills += 1;
         self.totals.kills_while_opening += u64::from(!is_open);
         self.totals.calls += acknowledged.iter().sum::<u64>();
-        self.settle(acknowledged, policy)
+        self.compare(acknowledged, policy)
     }
 
-    /// Opens what the kill has left, here, and holds it against the account.
-    fn settle(&mut self, acknowledged: [u64; WRITERS], policy: usize) -> Result<(), String> {
+    /// Opens the database after the kill in this process, and compares it with the acknowledged calls.
+    fn compare(&mut self, acknowledged: [u64; WRITERS], policy: usize) -> Result<(), String> {
         let started = Instant::now();
         let db = TidalDb::open(&self.dir, options().durability(POLICIES[policy]))
             .map_err(|error| format!("opening after a kill: {}", error_chain(&error)))?;
@@ -125,7 +127,7 @@ impl Load {
                 });
             }
             self.calls[writer] += acknowledged[writer];
-            // The one in flight: there or not, whole either way, and its member may be there alone.
+            // The call in flight may be recovered or not, as a whole. Its member may be recovered without its events.
             let next = LoadCall {
                 writer: writer as u64,
                 number: self.calls[writer],
@@ -137,11 +139,11 @@ impl Load {
             if found[writer] == with_next {
                 *sums = with_next;
                 self.calls[writer] += 1;
-                self.totals.in_flight_found += 1;
+                self.totals.in_flight_recovered += 1;
             } else if found[writer] != *sums && found[writer] != with_member {
                 return Err(format!(
-                    "writer {writer} had {} calls acknowledged, the last {} of them by the killed child, and the \
-                     database does not hold them: {}",
+                    "writer {writer} has {} acknowledged calls, the last {} of them in the killed child, and the \
+                     database differs from them: {}",
                     self.calls[writer],
                     acknowledged[writer],
                     sums.difference(&found[writer])
@@ -153,23 +155,28 @@ impl Load {
     }
 }
 
-/// Counts an answer of the child. Acknowledgements come in order, each once.
-fn note(said: &str, acknowledged: &mut [u64; WRITERS], starts: &[u64; WRITERS]) -> Result<(), String> {
-    if said == "open" {
+/// Counts an answer of the child. The acknowledged calls of a writer come in order, each once.
+fn count_answer(
+    answer: &str,
+    acknowledged: &mut [u64; WRITERS],
+    starts: &[u64; WRITERS],
+) -> Result<(), String> {
+    if answer == "open" {
         return Ok(());
     }
-    let numbers = said
+    let numbers = answer
         .strip_prefix("a ")
         .and_then(|numbers| numbers.split_once(' '));
     let numbers = numbers
         .and_then(|(writer, number)| Some((writer.parse::<usize>().ok()?, number.parse::<u64>().ok()?)));
-    let (writer, number) = numbers.ok_or_else(|| format!("the child said {said:?}"))?;
-    let before = &mut acknowledged[writer];
-    if number != starts[writer] + *before {
+    let (writer, number) = numbers.ok_or_else(|| format!("the child answered {answer:?}"))?;
+    let calls = &mut acknowledged[writer];
+    let expected = starts[writer] + *calls;
+    if number != expected {
         return Err(format!(
-            "call {number} of writer {writer} was acknowledged after {before}"
+            "writer {writer} acknowledged call {number} instead of call {expected}"
         ));
     }
-    *before += 1;
+    *calls += 1;
     Ok(())
 }

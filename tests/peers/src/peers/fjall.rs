@@ -1,13 +1,14 @@
-//! fjall: a log-structured merge tree. A batch is in its journal, with the operating system, when it commits.
+//! fjall: a log-structured merge tree. When a batch is committed, it is in the journal, in the operating system's
+//! memory.
 
 use std::path::Path;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
-use crate::peer::{Key, Kind, Peer, PeerResult, Policy, State, by_key, changed};
-use crate::workload::Touch;
+use crate::peer::{Engine, Key, Peer, PeerResult, Policy, State, by_key, state_after};
+use crate::workload::JobEvent;
 
-pub(crate) const FJALL: Kind = Kind {
+pub(crate) const FJALL: Engine = Engine {
     name: "fjall",
     open,
     is_skeleton: false,
@@ -34,12 +35,16 @@ struct Fjall {
 }
 
 impl Peer for Fjall {
-    fn record(&mut self, touches: &[Touch]) -> PeerResult<()> {
+    fn record(&mut self, events: &[JobEvent]) -> PeerResult<()> {
         let mut batch = self.database.batch().durability(Some(self.durability));
-        by_key(touches, |key, touches| {
+        by_key(events, |key, events| {
             let key = key.bytes();
             let before = self.keyspace.get(key)?;
-            batch.insert(&self.keyspace, key, changed(before.as_deref(), touches)?.bytes());
+            batch.insert(
+                &self.keyspace,
+                key,
+                state_after(before.as_deref(), events)?.bytes(),
+            );
             Ok(())
         })?;
         Ok(batch.commit()?)
@@ -62,7 +67,7 @@ impl Peer for Fjall {
         let mut batch = self.database.batch().durability(Some(PersistMode::SyncData));
         for key in keys {
             let key = key.bytes();
-            let value = self.keyspace.get(key)?.ok_or("a key has gone")?;
+            let value = self.keyspace.get(key)?.ok_or("a key is missing")?;
             batch.insert(&self.keyspace, key, value);
         }
         Ok(batch.commit()?)

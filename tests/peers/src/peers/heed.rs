@@ -1,20 +1,20 @@
-//! LMDB through heed: a copy-on-write B-tree in a memory map, which it writes through the map or by `pwrite`.
+//! LMDB through heed: a copy-on-write B-tree in a memory map. It writes pages through the map or with `pwrite`.
 
 use std::path::Path;
 
 use heed::types::Bytes;
 use heed::{Database, Env, EnvFlags, EnvOpenOptions};
 
-use crate::peer::{Key, Kind, Peer, PeerResult, Policy, State, by_key, changed};
-use crate::workload::Touch;
+use crate::peer::{Engine, Key, Peer, PeerResult, Policy, State, by_key, state_after};
+use crate::workload::JobEvent;
 
-pub(crate) const LMDB: Kind = Kind {
+pub(crate) const LMDB: Engine = Engine {
     name: "LMDB",
     open: |dir, policy| open(dir, policy, EnvFlags::empty()),
     is_skeleton: false,
 };
 
-pub(crate) const LMDB_WRITE_MAP: Kind = Kind {
+pub(crate) const LMDB_WRITE_MAP: Engine = Engine {
     name: "LMDB write-map",
     open: |dir, policy| open(dir, policy, EnvFlags::WRITE_MAP),
     is_skeleton: false,
@@ -27,9 +27,9 @@ fn open(dir: &Path, policy: Policy, flags: EnvFlags) -> PeerResult<Box<dyn Peer>
     };
     let mut options = EnvOpenOptions::new();
     options.map_size(1 << 30);
-    // SAFETY: `NO_SYNC` can lose or damage the database at a power loss, which no measurement looks at.
+    // SAFETY: with `NO_SYNC` a power loss can lose or damage the database. No measurement has a power loss.
     unsafe { options.flags(flags) };
-    // SAFETY: this process alone has the file, in a directory of its own, and opens it once at a time.
+    // SAFETY: only this process uses the file, in its own directory, and has it open at most once.
     let env = unsafe { options.open(dir) }?;
     let mut transaction = env.write_txn()?;
     let states = env.create_database(&mut transaction, None)?;
@@ -43,11 +43,11 @@ struct Lmdb {
 }
 
 impl Peer for Lmdb {
-    fn record(&mut self, touches: &[Touch]) -> PeerResult<()> {
+    fn record(&mut self, events: &[JobEvent]) -> PeerResult<()> {
         let mut transaction = self.env.write_txn()?;
-        by_key(touches, |key, touches| {
+        by_key(events, |key, events| {
             let key = key.bytes();
-            let state = changed(self.states.get(&transaction, &key)?, touches)?;
+            let state = state_after(self.states.get(&transaction, &key)?, events)?;
             self.states.put(&mut transaction, &key, &state.bytes())?;
             Ok(())
         })?;
@@ -75,7 +75,7 @@ impl Peer for Lmdb {
             let value = self
                 .states
                 .get(&transaction, &key)?
-                .ok_or("a key has gone")?
+                .ok_or("a key is missing")?
                 .to_vec();
             self.states.put(&mut transaction, &key, &value)?;
         }

@@ -1,4 +1,4 @@
-//! The engines, one file each.
+//! The engines, one in each file.
 
 mod fjall;
 mod heed;
@@ -7,12 +7,12 @@ mod rusqlite;
 mod skeleton;
 mod tidaldb;
 
-use crate::peer::Kind;
+use crate::peer::Engine;
 
 pub(crate) use self::tidaldb::TIDALDB;
 
 /// All engines, in the order of the table's columns.
-pub(crate) const KINDS: &[Kind] = &[
+pub(crate) const ENGINES: &[Engine] = &[
     TIDALDB,
     fjall::FJALL,
     redb::REDB,

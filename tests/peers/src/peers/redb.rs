@@ -1,14 +1,16 @@
-//! redb: a copy-on-write B-tree. Without a sync a commit stays in its memory: it has nothing between that and the disk,
-//! so that "written" promises less than elsewhere.
+//! redb: a copy-on-write B-tree. A commit without a sync stays in redb's memory, so `Policy::Written` promises less
+//! than in the other engines.
 
 use std::path::Path;
 
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 
-use crate::peer::{KEY_BYTES, Key, Kind, Peer, PeerResult, Policy, STATE_BYTES, State, by_key, changed};
-use crate::workload::Touch;
+use crate::peer::{
+    Engine, KEY_BYTES, Key, Peer, PeerResult, Policy, STATE_BYTES, State, by_key, state_after,
+};
+use crate::workload::JobEvent;
 
-pub(crate) const REDB: Kind = Kind {
+pub(crate) const REDB: Engine = Engine {
     name: "redb",
     open,
     is_skeleton: false,
@@ -34,15 +36,15 @@ struct Redb {
 }
 
 impl Peer for Redb {
-    fn record(&mut self, touches: &[Touch]) -> PeerResult<()> {
+    fn record(&mut self, events: &[JobEvent]) -> PeerResult<()> {
         let mut transaction = self.database.begin_write()?;
         transaction.set_durability(self.durability)?;
         {
             let mut table = transaction.open_table(STATES)?;
-            by_key(touches, |key, touches| {
+            by_key(events, |key, events| {
                 let key = key.bytes();
                 let before = table.get(&key)?.map(|value| *value.value());
-                let state = changed(before.as_ref().map(<[u8; STATE_BYTES]>::as_slice), touches)?;
+                let state = state_after(before.as_ref().map(<[u8; STATE_BYTES]>::as_slice), events)?;
                 table.insert(&key, &state.bytes())?;
                 Ok(())
             })?;
@@ -75,7 +77,7 @@ impl Peer for Redb {
             let mut table = transaction.open_table(STATES)?;
             for key in keys {
                 let key = key.bytes();
-                let value = *table.get(&key)?.ok_or("a key has gone")?.value();
+                let value = *table.get(&key)?.ok_or("a key is missing")?.value();
                 table.insert(&key, &value)?;
             }
         }

@@ -1,13 +1,13 @@
-//! SQLite through rusqlite: a B-tree behind a write-ahead log, one row for a key.
+//! SQLite through rusqlite: a B-tree with a write-ahead log, and one row for each key.
 
 use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::peer::{Key, Kind, Peer, PeerResult, Policy, STATE_BYTES, State, by_key, changed};
-use crate::workload::Touch;
+use crate::peer::{Engine, Key, Peer, PeerResult, Policy, STATE_BYTES, State, by_key, state_after};
+use crate::workload::JobEvent;
 
-pub(crate) const SQLITE: Kind = Kind {
+pub(crate) const SQLITE: Engine = Engine {
     name: "SQLite",
     open,
     is_skeleton: false,
@@ -48,7 +48,8 @@ impl Sqlite {
         Ok(())
     }
 
-    /// One transaction, which begins to write if it does. After a failure the run ends, and with it the transaction.
+    /// Runs `work` in one transaction, which becomes a write transaction at its first write. After an error the
+    /// transaction stays open: the run ends.
     fn transaction(&self, work: impl FnOnce() -> PeerResult<()>) -> PeerResult<()> {
         self.connection.prepare_cached("BEGIN")?.execute([])?;
         work()?;
@@ -58,11 +59,11 @@ impl Sqlite {
 }
 
 impl Peer for Sqlite {
-    fn record(&mut self, touches: &[Touch]) -> PeerResult<()> {
+    fn record(&mut self, events: &[JobEvent]) -> PeerResult<()> {
         self.transaction(|| {
-            by_key(touches, |key, touches| {
+            by_key(events, |key, events| {
                 let before = self.get(key)?;
-                let state = changed(before.as_ref().map(<[u8; STATE_BYTES]>::as_slice), touches)?;
+                let state = state_after(before.as_ref().map(<[u8; STATE_BYTES]>::as_slice), events)?;
                 self.put(key, &state.bytes())
             })
         })
@@ -73,7 +74,7 @@ impl Peer for Sqlite {
         let busy: i64 = self
             .connection
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
-        assert_eq!(busy, 0, "nobody else has the database");
+        assert_eq!(busy, 0, "no other connection uses the database");
         Ok(())
     }
 
@@ -92,7 +93,7 @@ impl Peer for Sqlite {
         self.connection.execute_batch("PRAGMA synchronous = FULL")?;
         self.transaction(|| {
             for &key in keys {
-                let value = self.get(key)?.ok_or("a key has gone")?;
+                let value = self.get(key)?.ok_or("a key is missing")?;
                 self.put(key, &value)?;
             }
             Ok(())

@@ -1,9 +1,9 @@
-//! The limit: an array of states and a file that events are appended to. No hash, no checksum, no schema, no windows, no
-//! recovery of anything torn; a key is its place in the array.
+//! The skeleton shows the limit of the machine: an array of states and a file with appended events. It has no hash, no
+//! checksum, no schema, no windows and no recovery of a torn write. A key is an index of the array.
 
 #![allow(
     clippy::disallowed_methods,
-    reason = "the limit is the operating system's files themselves"
+    reason = "the skeleton uses the files of the operating system directly"
 )]
 
 use std::fs::{self, File, OpenOptions};
@@ -11,22 +11,22 @@ use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use crate::peer::{Key, Kind, Peer, PeerResult, Policy, STATE_BYTES, State};
-use crate::workload::{ENTITIES, SIGNALS, Touch};
+use crate::peer::{Engine, Key, Peer, PeerResult, Policy, STATE_BYTES, State};
+use crate::workload::{ENTITIES, JobEvent, SIGNALS};
 
-pub(crate) const GROWING: Kind = Kind {
+pub(crate) const GROWING: Engine = Engine {
     name: "skeleton",
     open: |dir, policy| open(dir, policy, 0),
     is_skeleton: true,
 };
 
-pub(crate) const ZEROS_AHEAD: Kind = Kind {
+pub(crate) const ZEROS_AHEAD: Engine = Engine {
     name: "skeleton, zeros ahead",
     open: |dir, policy| open(dir, policy, 1 << 20),
     is_skeleton: true,
 };
 
-/// Entity, time, signal.
+/// The size of an encoded event: entity, time, signal.
 const EVENT_BYTES: usize = 8 + 8 + 2;
 const STATES_LEN: usize = ENTITIES as usize * SIGNALS as usize;
 
@@ -42,11 +42,11 @@ fn open(dir: &Path, policy: Policy, ahead_bytes: u64) -> PeerResult<Box<dyn Peer
     let mut end = 0;
     if path.exists() {
         for bytes in fs::read(&path)?.chunks_exact(EVENT_BYTES) {
-            let touch = decode(bytes);
-            if touch.at_ms == 0 {
+            let event = decode(bytes);
+            if event.at_ms == 0 {
                 break;
             }
-            states[Key::of(&touch).index()].add(touch.at_ms);
+            states[Key::of(&event).index()].add(event.at_ms);
             end += EVENT_BYTES as u64;
         }
     }
@@ -73,7 +73,7 @@ struct Skeleton {
     states: Vec<State>,
     log: File,
     end: u64,
-    /// Up to where the file was made longer by zeros.
+    /// The length of the file, with the zeros that were written ahead.
     written_ahead: u64,
     ahead_bytes: u64,
     policy: Policy,
@@ -81,10 +81,10 @@ struct Skeleton {
 }
 
 impl Peer for Skeleton {
-    fn record(&mut self, touches: &[Touch]) -> PeerResult<()> {
+    fn record(&mut self, events: &[JobEvent]) -> PeerResult<()> {
         self.buffer.clear();
-        for touch in touches {
-            self.buffer.extend_from_slice(&encode(touch));
+        for event in events {
+            self.buffer.extend_from_slice(&encode(event));
         }
         let end = self.end + self.buffer.len() as u64;
         if self.ahead_bytes > 0 && end > self.written_ahead {
@@ -94,8 +94,8 @@ impl Peer for Skeleton {
         }
         self.log.write_all_at(&self.buffer, self.end)?;
         self.end = end;
-        for touch in touches {
-            self.states[Key::of(touch).index()].add(touch.at_ms);
+        for event in events {
+            self.states[Key::of(event).index()].add(event.at_ms);
         }
         if self.policy == Policy::Synced {
             self.log.sync_data()?;
@@ -130,21 +130,21 @@ impl Peer for Skeleton {
     }
 }
 
-fn encode(touch: &Touch) -> [u8; EVENT_BYTES] {
+fn encode(event: &JobEvent) -> [u8; EVENT_BYTES] {
     let mut bytes = [0; EVENT_BYTES];
-    bytes[..8].copy_from_slice(&touch.entity.to_le_bytes());
-    bytes[8..16].copy_from_slice(&touch.at_ms.to_le_bytes());
-    bytes[16..].copy_from_slice(&touch.signal.to_le_bytes());
+    bytes[..8].copy_from_slice(&event.entity.to_le_bytes());
+    bytes[8..16].copy_from_slice(&event.at_ms.to_le_bytes());
+    bytes[16..].copy_from_slice(&event.signal.to_le_bytes());
     bytes
 }
 
-fn decode(bytes: &[u8]) -> Touch {
+fn decode(bytes: &[u8]) -> JobEvent {
     let word = |from: usize| {
         let mut word = [0; 8];
         word.copy_from_slice(&bytes[from..from + 8]);
         word
     };
-    Touch {
+    JobEvent {
         entity: u64::from_le_bytes(word(0)),
         at_ms: i64::from_le_bytes(word(8)),
         signal: u16::from_le_bytes([bytes[16], bytes[17]]),

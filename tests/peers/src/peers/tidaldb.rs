@@ -1,14 +1,14 @@
-//! tidaldb: the same job and its default windows, its log and its guarantees.
+//! tidaldb: the same job, with tidaldb's default windows, log and guarantees.
 
 use std::path::Path;
 
 use tidaldb::{Durability, EntityId, SignalEvent, SignalId, TidalDb};
 
 use crate::engine;
-use crate::peer::{Key, Kind, Peer, PeerResult, Policy};
-use crate::workload::Touch;
+use crate::peer::{Engine, Key, Peer, PeerResult, Policy};
+use crate::workload::JobEvent;
 
-pub(crate) const TIDALDB: Kind = Kind {
+pub(crate) const TIDALDB: Engine = Engine {
     name: "tidaldb",
     open,
     is_skeleton: false,
@@ -30,14 +30,14 @@ pub(crate) fn durability(policy: Policy) -> Durability {
 
 struct TidalPeer {
     db: TidalDb,
-    /// The memory in which a call's events are handed over.
+    /// A buffer for the events of a call.
     events: Vec<SignalEvent<'static>>,
 }
 
 impl Peer for TidalPeer {
-    fn record(&mut self, touches: &[Touch]) -> PeerResult<()> {
+    fn record(&mut self, events: &[JobEvent]) -> PeerResult<()> {
         self.events.clear();
-        self.events.extend(touches.iter().map(engine::event));
+        self.events.extend(events.iter().map(engine::event));
         self.db.record_batch(&self.events)?;
         Ok(())
     }

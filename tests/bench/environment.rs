@@ -1,9 +1,10 @@
-//! Where the measured databases lie, and what the operating system tells of this process and machine.
+//! The directory of the measured databases, and the facts that the operating system reports about this process and
+//! machine.
 //!
-//! A crash leaves the directory behind; it is named for the process and may be removed.
+//! A crash of the benchmark leaves the directory `bench-PID` behind. It may be removed.
 #![expect(
     clippy::disallowed_methods,
-    reason = "it makes and removes directories around what is measured"
+    reason = "makes and removes the directories of the measured databases"
 )]
 
 use std::fs;
@@ -11,7 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A directory of its own, removed when dropped.
+/// The directory of this process, removed when dropped.
 #[derive(Debug)]
 pub(crate) struct BenchDir(PathBuf);
 
@@ -27,8 +28,8 @@ impl BenchDir {
         &self.0
     }
 
-    /// A directory in it that is empty, whatever was there before.
-    pub(crate) fn fresh(&self, name: &str) -> io::Result<PathBuf> {
+    /// The empty directory `name` in this directory. Removes an old directory of this name.
+    pub(crate) fn empty_dir(&self, name: &str) -> io::Result<PathBuf> {
         let path = self.0.join(name);
         if path.exists() {
             fs::remove_dir_all(&path)?;
@@ -44,30 +45,31 @@ impl Drop for BenchDir {
     }
 }
 
-/// The bytes that this process has written to files; 0 where the system does not tell.
+/// The bytes that this process has written to files; 0 if the system does not report them.
 pub(crate) fn written_bytes() -> u64 {
     let counts = fs::read_to_string("/proc/self/io").unwrap_or_default();
     let written = field(&counts, "wchar").and_then(|text| text.parse().ok());
     written.unwrap_or(0)
 }
 
-/// The bytes of this process that are in memory (`VmRSS`); 0 where the system does not tell.
+/// The resident memory of this process (`VmRSS`) in bytes; 0 if the system does not report it.
 pub(crate) fn resident_bytes() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let kilobytes = field(&status, "VmRSS").and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
     kilobytes.unwrap_or(0) * 1024
 }
 
-/// The processor time that this process has used, in seconds, in steps of a hundredth; 0 where the system does not tell.
+/// The processor time of this process in seconds, in steps of a hundredth; 0 if the system does not report it.
 pub(crate) fn processor_seconds() -> f64 {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // The name, in parentheses, may hold spaces; the twelfth and thirteenth field after it are user and system time.
+    // The name of the program, in parentheses, may contain spaces. The twelfth and thirteenth field after it are the
+    // user and system time.
     let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
     let ticks = fields.split(' ').skip(11).take(2);
     ticks.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
-/// The machine and the file system that `path` is on, as far as the system tells, one line.
+/// The machine and the file system of `path`, in one line. Names a part "unknown" if the system does not report it.
 pub(crate) fn machine(path: &Path) -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let information = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -78,7 +80,7 @@ pub(crate) fn machine(path: &Path) -> String {
     format!("{cores} cores of {model}, Linux {kernel}, {file_system}")
 }
 
-/// How many threads ran or waited on average over the last one, five and fifteen minutes.
+/// The average number of running or waiting threads over the last one, five and fifteen minutes.
 pub(crate) fn load_average() -> String {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let words: Vec<&str> = text.split(' ').take(3).collect();
@@ -90,7 +92,7 @@ pub(crate) fn today() -> String {
     printed("date", &["-u", "+%F"])
 }
 
-/// The text that a program prints; empty if it cannot be started.
+/// The output of a program; empty if the program cannot be started.
 fn printed(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
     output.map_or_else(
@@ -99,7 +101,7 @@ fn printed(program: &str, arguments: &[&str]) -> String {
     )
 }
 
-/// The value behind `name` on the first line that begins with it.
+/// The value after `name` in the first line that begins with `name`.
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let value = text.lines().find_map(|line| line.strip_prefix(name));
     value.map(|value| value.trim_start_matches(['\t', ' ', ':']))
