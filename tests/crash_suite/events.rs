@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use tidaldb::testing::lab::TempDir;
-use tidaldb::testing::lab::event_file::{OwnEvents, schema_for, workload_from_events};
+use tidaldb::testing::lab::event_file::{FileEvents, schema_for, workload_from_events};
 use tidaldb::testing::lab::process::ChildProgram;
 use tidaldb::testing::plan::{CrashMode, Site};
 use tidaldb::testing::sweep::{PrefixRun, SavedPrefix};
@@ -112,10 +112,10 @@ pub(crate) fn sample_cases() -> Vec<SuiteCase> {
 ///
 /// # Errors
 /// If the file cannot be opened.
-pub(crate) fn read(path: &Path, continues: impl FnMut(usize) -> bool) -> CaseResult<OwnEvents> {
+pub(crate) fn read(path: &Path, continues: impl FnMut(usize) -> bool) -> CaseResult<FileEvents> {
     let file =
         File::open(path).map_err(|error| step_failed(&format!("opening {}", path.display()), &error))?;
-    Ok(OwnEvents::read(
+    Ok(FileEvents::read(
         BufReader::with_capacity(1 << 16, file),
         continues,
     ))
@@ -123,7 +123,7 @@ pub(crate) fn read(path: &Path, continues: impl FnMut(usize) -> bool) -> CaseRes
 
 impl EventCases {
     /// Prepares the cases over these events. Expects at least one event.
-    pub(crate) fn of(path: PathBuf, read: OwnEvents) -> Self {
+    pub(crate) fn of(path: PathBuf, read: FileEvents) -> Self {
         let events_len = read.events.len();
         let factor = (events_len / EVENTS_OF_BATCH_FACTOR).max(1);
         let lens = BATCH_LENS.map(|len| if len == 1 { 1 } else { len * factor });

@@ -147,7 +147,7 @@ fn run_events(
         Some(line) => Some(format!(
             "{shown}, {line}; the {len} events before it are accepted; {years}"
         )),
-        None if read.is_cut => Some(format!(
+        None if read.is_stopped => Some(format!(
             "{shown}: the time was over after {len} events; these are accepted, the rest was not read: \
              --minutes N gives more time; {years}"
         )),

@@ -54,7 +54,7 @@ fn main() -> ExitCode {
     println!(
         "{races} races, none failed: {} places passed, a thread was held at {} of them, {} images recovered; {} races \
          closed the handle early, in {} a thread panicked, in {} a sync or write failed",
-        totals.places, totals.holds, totals.images, totals.closed, totals.panicked, totals.failed
+        totals.yield_points, totals.waits, totals.images, totals.closed, totals.panicked, totals.failed
     );
     ExitCode::SUCCESS
 }

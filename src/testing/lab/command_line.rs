@@ -1,13 +1,17 @@
-//! The command lines of the project's own programs: one table of options, from which parsing, `--help` and error messages
-//! follow. A program looks the values up by the names of their options.
+//! The command lines of the project's own programs.
 //!
-//! A value comes after its option, in the next argument or behind `=`. An argument that does not begin with `-`, and each one
-//! after `--`, is an operand. Of an option that is given several times the last value counts, unless all are asked for.
-//! Uses the standard library alone: a program that is built without the kit includes this file by its path.
+//! Owns one table of options for each program. Parsing, `--help` and error messages follow from this table. A program
+//! looks up the values by the names of their options.
+//!
+//! A value is the next argument after its option, or follows `=` in the same argument. An argument is an operand if it
+//! does not begin with `-` or comes after `--`. If an option is given several times, the last value counts, except in
+//! [`GivenArguments::texts`].
+//!
+//! This file uses only the standard library, because programs that are built without the kit include it by its path.
 #![allow(
     dead_code,
     unreachable_pub,
-    reason = "a program that includes the file uses a part"
+    reason = "a program that includes the file uses only a part of it"
 )]
 
 use std::ffi::{OsStr, OsString};
@@ -18,7 +22,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// A year: sums of times cannot overflow.
+/// One year. With this limit, sums of times cannot overflow.
 const TIME_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,9 +31,9 @@ struct CommandOption {
     names: &'static str,
     /// The word for the value in the help text; empty for an option without a value.
     value: &'static str,
-    /// The text of the value that counts if none is given; may be empty.
+    /// The value that is used if the option is not given; may be empty.
     default: String,
-    /// Empty for an option that the help text leaves out.
+    /// The help text; empty for an option that `--help` does not list.
     help: String,
 }
 
@@ -39,8 +43,9 @@ struct CommandOption {
 pub struct CommandLine {
     usage: &'static str,
     options: Vec<CommandOption>,
-    /// The legal operands, none for any word; `None` if no operand is legal.
+    /// The legal operands; an empty list allows any operand, and `None` allows no operand.
     operands: Option<Vec<&'static str>>,
+    /// The help text after the list of options.
     after: String,
 }
 
@@ -55,13 +60,13 @@ impl CommandLine {
         }
     }
 
-    /// Declares an option: `-q, --quiet`, or `--images N` with a value. The help text names a default that is not empty, and
-    /// leaves out an option whose `help` is empty.
+    /// Declares an option: for example `-q, --quiet`, or `--images N` with a value. `--help` shows a default that is
+    /// not empty. It does not list an option with an empty `help`.
     pub fn option(mut self, declared: &'static str, default: impl Display, help: &str) -> Self {
         let value = declared.rsplit(' ').next().filter(|word| !word.starts_with('-'));
         let value = value.unwrap_or_default();
         let default = default.to_string();
-        let named = if default.is_empty() || help.is_empty() {
+        let shown_default = if default.is_empty() || help.is_empty() {
             String::new()
         } else {
             format!("; default {default}")
@@ -70,18 +75,18 @@ impl CommandLine {
             names: declared.strip_suffix(value).unwrap_or(declared).trim_end(),
             value,
             default,
-            help: format!("{help}{named}"),
+            help: format!("{help}{shown_default}"),
         });
         self
     }
 
-    /// Declares that operands are legal.
+    /// Declares that any operand is legal.
     pub fn operands(mut self) -> Self {
         self.operands = Some(Vec::new());
         self
     }
 
-    /// Declares that operands are some of these words, which the help text lists with their meanings.
+    /// Declares that only these words are legal operands. The help text lists the words with their meanings.
     pub fn words(
         mut self,
         title: &str,
@@ -121,7 +126,7 @@ impl CommandLine {
     /// Parses the arguments after the name of the program. Returns `None` if one of them asks for help.
     ///
     /// # Errors
-    /// The first argument that is wrong, and what is expected in its place.
+    /// A text with the first wrong argument and the expected form.
     pub fn parse(
         self,
         arguments: impl IntoIterator<Item = OsString>,
@@ -132,9 +137,9 @@ impl CommandLine {
             let text = argument.to_string_lossy().into_owned();
             if only_operands || !text.starts_with('-') {
                 let legal = self.operands.as_ref();
-                let legal = legal.ok_or_else(|| format!("no operand is expected: {text}"))?;
+                let legal = legal.ok_or_else(|| format!("unexpected operand: {text}"))?;
                 if !legal.is_empty() && !legal.contains(&text.as_str()) {
-                    return Err(format!("{text} is none of {}", legal.join(", ")));
+                    return Err(format!("{text} is not one of {}", legal.join(", ")));
                 }
                 operands.push(text);
             } else if text == "--" {
@@ -142,16 +147,15 @@ impl CommandLine {
             } else if text == "-h" || text == "--help" {
                 return Ok(None);
             } else {
-                // A value that is not UTF-8 is an argument of its own.
+                // A value after `=` must be UTF-8. Any other value must be a separate argument.
                 let inline = argument.to_str().and_then(|text| text.split_once('='));
                 let inline = inline.filter(|(name, _)| name.starts_with("--"));
                 let (name, inline) =
                     inline.map_or((text.as_str(), None), |(name, value)| (name, Some(value)));
-                let index =
-                    index_of(&self.options, name).ok_or_else(|| format!("there is no option {name}"))?;
+                let index = index_of(&self.options, name).ok_or_else(|| format!("unknown option {name}"))?;
                 let option = &self.options[index];
                 let value = match (option.value, inline) {
-                    ("", Some(_)) => return Err(format!("{name} takes no value")),
+                    ("", Some(_)) => return Err(format!("{name} does not accept a value")),
                     ("", None) => OsString::new(),
                     (_, Some(inline)) => inline.into(),
                     (_, None) => arguments
@@ -168,11 +172,11 @@ impl CommandLine {
         }))
     }
 
-    /// Parses the arguments of this process and looks their values up with `read`. If the program has nothing to do, prints
-    /// why.
+    /// Parses the arguments of this process and looks up their values with `read`.
     ///
     /// # Errors
-    /// The exit status: success if help was asked for, 2 if an argument is wrong.
+    /// The exit status of the program. It is success after printing the help text, and 2 after printing an error about
+    /// a wrong argument.
     pub fn of_process<T>(
         self,
         read: impl FnOnce(&GivenArguments) -> Result<T, String>,
@@ -185,8 +189,8 @@ impl CommandLine {
                 print!("{help}");
                 Err(ExitCode::SUCCESS)
             }
-            Err(why) => {
-                eprintln!("{program}: {why}; --help lists the options");
+            Err(error) => {
+                eprintln!("{program}: {error}; --help lists the options");
                 Err(ExitCode::from(2))
             }
         }
@@ -194,15 +198,15 @@ impl CommandLine {
 }
 
 fn index_of(options: &[CommandOption], name: &str) -> Option<usize> {
-    let has_name = |option: &CommandOption| option.names.split(", ").any(|known| known == name);
+    let has_name = |option: &CommandOption| option.names.split(", ").any(|declared| declared == name);
     options.iter().position(has_name)
 }
 
-/// The parsed arguments of a program. Every look-up panics if no option of that name is declared.
+/// The parsed arguments of a program. Each look-up panics if the program does not declare an option with that name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GivenArguments {
     options: Vec<CommandOption>,
-    /// In the order in which they were given, with the index of their option.
+    /// The index of an option and its value, in the order of the arguments.
     values: Vec<(usize, OsString)>,
     pub operands: Vec<String>,
 }
@@ -219,21 +223,21 @@ impl GivenArguments {
         self.of_option(name).1.next().is_some()
     }
 
-    /// All values of an option.
+    /// All values of an option, as text.
     pub fn texts(&self, name: &str) -> Vec<String> {
         let values = self.of_option(name).1;
         values.map(|value| value.to_string_lossy().into_owned()).collect()
     }
 
-    /// A path, which need not be UTF-8.
+    /// The path that is the value of an option. It need not be UTF-8.
     pub fn path(&self, name: &str) -> Option<PathBuf> {
         self.of_option(name).1.next_back().map(PathBuf::from)
     }
 
-    /// The parsed value or default, if there is one.
+    /// The parsed value or default; `None` if the option has neither.
     ///
     /// # Errors
-    /// The option, and `expected`, if `parse` returns `None` or the value is not UTF-8.
+    /// A text with the option and `expected`, if `parse` returns `None` or the value is not UTF-8.
     pub fn value<V>(
         &self,
         name: &str,
@@ -246,14 +250,14 @@ impl GivenArguments {
             return Ok(None);
         };
         let value = text.to_str().and_then(parse);
-        let wrong = || format!("{name} takes {expected}, not {:?}", text.display().to_string());
+        let wrong = || format!("{name} must be {expected}, not {:?}", text.display().to_string());
         value.map(Some).ok_or_else(wrong)
     }
 
-    /// A whole number in a range; zero if neither a value nor a default is there.
+    /// A whole number in a range; zero if the option has neither a value nor a default.
     ///
     /// # Errors
-    /// Another value.
+    /// A text with the option and the range, if the value is not such a number.
     pub fn number<N>(&self, name: &str, range: RangeInclusive<N>) -> Result<N, String>
     where
         N: FromStr + PartialOrd + Display + Default,
@@ -263,10 +267,10 @@ impl GivenArguments {
         self.value(name, &expected, parse).map(Option::unwrap_or_default)
     }
 
-    /// A time in minutes, above 0 and up to a year; fractions are legal.
+    /// A time in minutes, above 0 and at most a year. Fractions are legal.
     ///
     /// # Errors
-    /// Another value.
+    /// A text with the option and the legal values, if the value is not such a time.
     pub fn minutes(&self, name: &str) -> Result<Duration, String> {
         let parse = |text: &str| {
             let time = Duration::try_from_secs_f64(text.parse::<f64>().ok()? * 60.0).ok()?;
@@ -277,11 +281,11 @@ impl GivenArguments {
     }
 }
 
-/// Selects test cases by name with the options of the standard harness.
+/// Selects test cases by name, with the options of the standard test harness.
 #[derive(Debug, Clone, Default)]
 pub struct Filters {
-    words: Vec<String>,
-    skips: Vec<String>,
+    included: Vec<String>,
+    skipped: Vec<String>,
     is_exact: bool,
 }
 
@@ -289,46 +293,51 @@ impl Filters {
     /// Declares the operands, `--exact` and `--skip` of a command line.
     pub fn declare(line: CommandLine) -> CommandLine {
         line.operands()
-            .option("--exact", "", "a filter is the whole name of a case, not a part")
+            .option(
+                "--exact",
+                "",
+                "a filter matches only a case with exactly this name",
+            )
             .option(
                 "--skip FILTER",
                 "",
-                "leaves out the cases that match it; may be repeated",
+                "skips the cases that match FILTER; may be repeated",
             )
     }
 
-    /// The filters that are given.
+    /// The filters in the arguments.
     pub fn of(given: &GivenArguments) -> Self {
         Self {
-            words: given.operands.clone(),
-            skips: given.texts("--skip"),
+            included: given.operands.clone(),
+            skipped: given.texts("--skip"),
             is_exact: given.has("--exact"),
         }
     }
 
-    /// Returns true if the case of this name is selected: some filter matches it, or there is none, and no skip matches.
+    /// Returns true if the case with this name is selected: a filter matches it or no filter is given, and no skip
+    /// matches it.
     pub fn selects(&self, name: &str) -> bool {
-        let is_wanted = self.words.is_empty() || self.words.iter().any(|word| self.matches(word, name));
-        is_wanted && !self.skips.iter().any(|word| self.matches(word, name))
+        let matches_any = |filters: &[String]| filters.iter().any(|filter| self.matches(filter, name));
+        (self.included.is_empty() || matches_any(&self.included)) && !matches_any(&self.skipped)
     }
 
-    fn matches(&self, word: &str, name: &str) -> bool {
-        name == word || !self.is_exact && name.contains(word)
+    fn matches(&self, filter: &str, name: &str) -> bool {
+        name == filter || !self.is_exact && name.contains(filter)
     }
 
-    /// Refuses filters that would pass without a test.
+    /// Refuses filters that select nothing, because a run without a case would pass.
     ///
     /// # Errors
-    /// A filter that matches no case, or that every case is skipped.
+    /// A text with a filter that matches no case, or a text that every case is skipped.
     pub fn check(&self, names: &[&str]) -> Result<(), String> {
-        let matches_none = |word: &&String| !names.iter().any(|name| self.matches(word, name));
-        if let Some(word) = self.words.iter().find(matches_none) {
-            let how = if self.is_exact {
-                "is named"
+        let matches_none = |filter: &&String| !names.iter().any(|name| self.matches(filter, name));
+        if let Some(filter) = self.included.iter().find(matches_none) {
+            let relation = if self.is_exact {
+                "has the name"
             } else {
                 "has a name with"
             };
-            return Err(format!("no case {how} {word:?}; --list shows the names"));
+            return Err(format!("no case {relation} {filter:?}; --list shows the names"));
         }
         if !names.iter().any(|name| self.selects(name)) {
             return Err("every case is skipped".to_owned());

@@ -1,9 +1,10 @@
-//! The formats of a database's files, by the tables in the formats' documentation and by nothing of the engine but the
-//! checksum: a second reading, to hold the engine's own against. Damage forges files with it, the decoders' fuzzer repairs
-//! them.
+//! The formats of a database's files: a second implementation, for comparison with the engine's own.
 //!
-//! A file is a header and parts: frames in a segment of the log, records in a store file. The last 4 bytes of each
-//! header are its checksum.
+//! It follows the tables in the documentation of the formats, and shares only the checksum function with the engine.
+//! The damage campaign forges files with it, and the decoders' fuzzer repairs files with it.
+//!
+//! A file consists of a header and parts. The parts are frames in a segment of the log, and records in a store file.
+//! The last 4 bytes of each header are its checksum.
 
 use std::path::Path;
 
@@ -12,12 +13,12 @@ use crate::testing::faults::FileRole;
 
 /// The length of the header of a frame or record.
 pub(super) const PART_BYTES: usize = 32;
-/// Parts begin at multiples of this.
+/// Parts begin at multiples of this number of bytes.
 pub(super) const ALIGN: usize = 8;
 const PART_CHECKSUM_OFFSET: usize = PART_BYTES - 4;
 const PAYLOAD_CHECKSUM_OFFSET: usize = 24;
 
-/// The last place of a compacted file of the store, by the bytes of the file; 0 in a file of records.
+/// The field `last place` of a store file: the last place of a compacted file, and 0 in a file of records.
 pub(super) fn last_place(bytes: &[u8]) -> u64 {
     u64_at(bytes, 84).unwrap_or_default()
 }
@@ -35,13 +36,13 @@ pub(super) struct FileLayout {
     version: u32,
     pub(super) header_bytes: usize,
     id: usize,
-    /// Of the sequence number of the first part.
+    /// The sequence number of the first part.
     pub(super) first_sequence: usize,
-    /// Of the length of the file before, 8 bytes of the file's header.
+    /// The length of the previous file: 8 bytes of the file's header.
     pub(super) previous_end: usize,
-    /// In the header of a part: of its sequence number.
+    /// In the header of a part: its sequence number.
     pub(super) sequence: usize,
-    /// In the header of a part: of the sequence number up to which all are synced.
+    /// In the header of a part: the sequence number up to which all parts are synced.
     pub(super) synced: usize,
 }
 
@@ -80,17 +81,18 @@ impl FileKind {
         }
     }
 
-    /// Returns true if `bytes` begin with the valid header of a file of the database, or store, with this id.
+    /// Returns true if `bytes` begin with the valid header of a file of the database or store with this id.
     pub(super) fn has_header(self, bytes: &[u8], id: u128) -> bool {
-        let mut whole = bytes
+        let mut header = bytes
             .get(..self.layout().header_bytes)
             .unwrap_or_default()
             .to_vec();
-        self.write_header(&mut whole, id);
-        !whole.is_empty() && bytes.starts_with(&whole)
+        self.write_header(&mut header, id);
+        !header.is_empty() && bytes.starts_with(&header)
     }
 
-    /// Writes magic bytes, version, id and checksum of a file's header, as far as `bytes` reach.
+    /// Writes the magic bytes, version, id and checksum of a file's header. Leaves out fields that `bytes` is too short
+    /// for.
     pub(super) fn write_header(self, bytes: &mut [u8], id: u128) {
         let layout = self.layout();
         put(bytes, 0, layout.magic);
@@ -124,11 +126,11 @@ impl FileKind {
         let summed = bytes.get(at..at + PART_CHECKSUM_OFFSET)?;
         Some(match self {
             Self::Segment => extend(seed, summed),
-            Self::StoreFile => placed_checksum(seed, at, 1, summed),
+            Self::StoreFile => positioned_checksum(seed, at, 1, summed),
         })
     }
 
-    /// Returns true if the header of a part at `at` has a checksum that holds.
+    /// Returns true if `at` has the header of a part with a valid checksum.
     pub(super) fn is_part(self, bytes: &[u8], seed: u32, at: usize) -> bool {
         let checksum = self.part_checksum(bytes, seed, at);
         checksum.is_some() && checksum == u32_at(bytes, at + PART_CHECKSUM_OFFSET)
@@ -142,14 +144,14 @@ impl FileKind {
     }
 }
 
-/// The payload of the frame at `at`, if its checksum holds.
+/// The payload of the frame at `at`, if its checksum is valid.
 pub(super) fn frame_payload(bytes: &[u8], at: usize) -> Option<&[u8]> {
     let len = u32_at(bytes, at)? as usize;
     let payload = bytes.get(at + PART_BYTES..)?.get(..len)?;
     (crc32c(payload) == u32_at(bytes, at + PAYLOAD_CHECKSUM_OFFSET)?).then_some(payload)
 }
 
-/// Writes the checksum of the payload of the frame at `at`, if it is all there.
+/// Writes the checksum of the payload of the frame at `at`, if `bytes` contains the whole payload.
 pub(super) fn seal_payload(bytes: &mut [u8], at: usize) -> Option<()> {
     let len = u32_at(bytes, at)? as usize;
     let checksum = crc32c(bytes.get(at + PART_BYTES..)?.get(..len)?);
@@ -157,12 +159,12 @@ pub(super) fn seal_payload(bytes: &mut [u8], at: usize) -> Option<()> {
     Some(())
 }
 
-/// The checksum of an entry of a store's record at `at`.
+/// The checksum of the entry at `at` in a record of a store file.
 pub(super) fn entry_checksum(seed: u32, at: usize, summed: &[u8]) -> u32 {
-    placed_checksum(seed, at, 2, summed)
+    positioned_checksum(seed, at, 2, summed)
 }
 
-fn placed_checksum(seed: u32, at: usize, part: u8, summed: &[u8]) -> u32 {
+fn positioned_checksum(seed: u32, at: usize, part: u8, summed: &[u8]) -> u32 {
     let seed = extend(extend(seed, &(at as u64).to_le_bytes()), &[part]);
     extend(seed, summed)
 }
@@ -175,7 +177,7 @@ pub(super) fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
     Some(u64::from_le_bytes(*bytes.get(offset..)?.first_chunk()?))
 }
 
-/// Writes `field` at `offset`, if there is room for it.
+/// Writes `field` at `offset`, if `bytes` has room for it.
 pub(super) fn put(bytes: &mut [u8], offset: usize, field: &[u8]) {
     if let Some(place) = bytes.get_mut(offset..offset + field.len()) {
         place.copy_from_slice(field);

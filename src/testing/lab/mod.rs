@@ -1,5 +1,5 @@
-//! Campaigns that this project runs on itself, and what its own programs need. No part of the kit's promise: anything
-//! here may change in any version.
+//! Campaigns that this project runs on itself, and modules that its own programs need. The versioning promise of the
+//! kit excludes this module: any item may change in any version.
 
 pub mod command_line;
 pub mod damage;
@@ -11,14 +11,14 @@ pub mod race;
 #[cfg(test)]
 mod tests;
 
-/// Child processes, and disks that are full for one of them.
+/// Child processes, and a limit of file sizes that acts as a full disk on one of them.
 pub mod process {
     pub use crate::testing::process::{
         ChildEnd, ChildProcess, ChildProgram, ChildSide, FileSizeLimit, NoAnswer, OverLimit,
     };
 }
 
-/// Tables of text.
+/// Text tables.
 pub mod table {
     pub use crate::testing::report::table::*;
 }

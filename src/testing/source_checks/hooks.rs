@@ -1,9 +1,10 @@
 //! The rule for hooks.
 //!
-//! Production modules know of test builds in their test modules and in the gated statements listed here, each once: the
-//! hooks, the module `testing`, and one statement in `src/threads.rs`. So tests run the code of production.
+//! A production module depends on test builds only in its test modules and in the gated statements listed here. Each
+//! listed statement occurs once. These are the hooks, the module `testing`, and one statement in `src/threads.rs`. So
+//! tests run the production code.
 //!
-//! The reading is by lines and trusts the formatter: an item's first and last line have the same indentation.
+//! The rule reads lines and relies on the formatter: the first and the last line of an item have the same indentation.
 
 use super::{Rule, Sources, is_of_tests};
 use crate::testing::CrashPoint;
@@ -25,8 +26,8 @@ const TESTING: &[&str] = &[
     "mod tests",
 ];
 
-/// Point, file and function of each hook; a text of a line above it in the function; a text of lines below it alone.
-/// `-` is any.
+/// A row for each hook: its crash point, file and function, a text in a line above the hook, and a text that only lines
+/// below the hook have. Both lines are in the function. `-` is any text.
 const HOOKS: &str = "
 WalPreAggregate         src/signals/ledger/core.rs    record_signal          .append(            apply_signals(
 WalPostAggregate        src/signals/ledger/core.rs    record_signal          apply_signals(      apply_cohorts(
@@ -42,35 +43,35 @@ CoEngagementUpdate      src/entities/co_engagement.rs record_positive        lin
 ";
 
 pub(super) const RULE: Rule = Rule {
-    name: "hooks stand in their places, and no other part of a production module knows of test builds",
+    name: "each hook is at its listed position, and no other part of a production module depends on test builds",
     findings,
     planted: &[
-        // A hook that is gone, twice there, of another point, or in another function.
-        "src/signals/hot.rs | CrashPoint::Signal | CrashPoint:: | on_signal of src/signals/hot.rs is there 0 times",
+        // A hook that is missing, occurs twice, has another crash point, or is in another function.
+        "src/signals/hot.rs | CrashPoint::Signal | CrashPoint:: | on_signal of src/signals/hot.rs occurs 0 times",
         "src/cohort/ledger.rs | warm.inc | <gate>\n            <hook>CohortLedgerUpdate);\nwarm.inc | 2 times",
         "src/cohort/ledger.rs | CrashPoint::Cohort | CrashPoint::Collection | not listed",
         "src/cohort/ledger.rs | fn record( | fn other<T>( | not listed",
-        "src/cohort/ledger.rs | fn record( | fn other( | in record of src/cohort/ledger.rs is there 0 times",
-        // Without its gate directly above, under another one, imported, or not the whole statement.
-        "src/cohort/ledger.rs | <gate>\n |  | reaches into",
-        "src/cohort/ledger.rs | \"))]\n | \"))]\n\n | reaches into",
+        "src/cohort/ledger.rs | fn record( | fn other( | in record of src/cohort/ledger.rs occurs 0 times",
+        // A hook without its gate directly above, with another gate, with an import, or with more code in its line.
+        "src/cohort/ledger.rs | <gate>\n |  | mentions `testing`",
+        "src/cohort/ledger.rs | \"))]\n | \"))]\n\n | mentions `testing`",
         "src/cohort/ledger.rs | <gate> | #[cfg(test)] | a cfg",
         "src/cohort/ledger.rs | crate::testing::check_crash | check_crash | not listed",
         "src/cohort/ledger.rs | LedgerUpdate); | LedgerUpdate); other(); | not listed",
-        // In a wrong place of its function. Steps of another function do not count.
-        "src/cohort/ledger.rs | hot.on_signal(slot, weight, at_ms); | let x = | inside of another",
+        // A hook at a wrong position of its function. Steps of another function do not count.
+        "src/cohort/ledger.rs | hot.on_signal(slot, weight, at_ms); | let x = | inside another",
         "src/cohort/ledger.rs | hot.on_signal( | other( | not between",
         "src/cohort/ledger.rs | warm.increment( | other( | not between",
         "src/cohort/ledger.rs | hot.on_signal( | warm.increment(hot.on_signal( | below a step",
         "src/signals/ledger/core.rs | .append(frame | .other(frame | not between",
         "src/signals/ledger/core.rs | self.apply_cohorts(events) | self.other(events) | not between",
-        // The two other statements.
-        "src/lib.rs | <gate>\npub mod testing; |  | in - of src/lib.rs is there 0 times",
-        "src/lib.rs | <gate>\n |  | reaches into",
-        "src/threads.rs | inherit(body); |  | in spawn of src/threads.rs is there 0 times",
+        // The two other gated statements.
+        "src/lib.rs | <gate>\npub mod testing; |  | in - of src/lib.rs occurs 0 times",
+        "src/lib.rs | <gate>\n |  | mentions `testing`",
+        "src/threads.rs | inherit(body); |  | in spawn of src/threads.rs occurs 0 times",
         "src/threads.rs | let body = crate | let other = crate | not listed",
-        // Any other mention.
-        "src/signals/hot.rs |  | use crate::testing::SimDisk;\n | reaches into",
+        // Any other mention of `testing`, and any other cfg.
+        "src/signals/hot.rs |  | use crate::testing::SimDisk;\n | mentions `testing`",
         "src/signals/hot.rs |  | #[cfg(unix)]\nfn f() {}\n | a cfg",
         "src/signals/hot.rs |  | #![cfg(unix)]\n | a cfg",
         "src/signals/hot.rs |  | const TEST: bool = cfg!(test);\n | a cfg",
@@ -79,27 +80,27 @@ pub(super) const RULE: Rule = Rule {
         "src/signals/hot.rs |  | #[cfg(not(test))]\nfn f() {}\n | a cfg",
         "src/signals/hot.rs |  | <gate>\nfn f() {}\n | not listed",
         // A test module that is part of every build, or is in the file itself.
-        "src/signals/mod.rs | #[cfg(test)]\nmod tests; | mod tests; | reaches into",
+        "src/signals/mod.rs | #[cfg(test)]\nmod tests; | mod tests; | mentions",
         "src/decay.rs |  | #[cfg(test)]\nmod tests {}\n | a cfg",
         "src/decay.rs |  | #[cfg(test)]\n#[path = \"../x.rs\"]\nmod tests;\n | a cfg",
     ],
 };
 
-/// A gated statement, by where it stands.
-struct GatedPlace<'a> {
+/// A listed gated statement and its position.
+struct GatedStatement<'a> {
     file: &'a str,
-    /// `-` outside of any.
+    /// `-` outside of any function.
     function: &'a str,
     statement: String,
     above: &'a str,
     below: &'a str,
 }
 
-impl<'a> GatedPlace<'a> {
+impl<'a> GatedStatement<'a> {
     fn all() -> Vec<Self> {
-        let place = |row: &'a str, statement: Option<&str>| {
+        let parse = |row: &'a str, statement: Option<&str>| {
             let [name, file, function, above, below] = row.split_whitespace().collect::<Vec<_>>()[..] else {
-                panic!("five columns: {row}");
+                panic!("a row needs five columns: {row}");
             };
             let hook = format!("{HOOK}{name});");
             Self {
@@ -110,77 +111,77 @@ impl<'a> GatedPlace<'a> {
                 below,
             }
         };
-        let mut places: Vec<_> = HOOKS.trim().lines().map(|row| place(row, None)).collect();
+        let mut all: Vec<_> = HOOKS.trim().lines().map(|row| parse(row, None)).collect();
         let inherit = "let body = crate::testing::crash_injector::inherit(body);";
-        places.push(place("testing src/lib.rs - - -", Some("pub mod testing;")));
-        places.push(place("inherit src/threads.rs spawn - -", Some(inherit)));
-        places
+        all.push(parse("testing src/lib.rs - - -", Some("pub mod testing;")));
+        all.push(parse("inherit src/threads.rs spawn - -", Some(inherit)));
+        all
     }
 
-    /// The fault of the lines around the statement, which is the one at `index`.
+    /// The fault in the position of the statement, whose line has this index; `None` if the position is right.
     fn fault(&self, lines: &[&str], index: usize) -> Option<&'static str> {
         let mut before = lines[..index - 1]
             .iter()
             .rev()
             .filter(|line| !line.trim().is_empty());
         if before.next().is_some_and(|line| !line.ends_with(['{', '}', ';'])) {
-            return Some("a gated statement inside of another one");
+            return Some("a gated statement inside another statement");
         }
         let first = function_around(lines, index).map_or(0, |(first, _)| first);
         let has = |lines: &[&str], text: &str| text == "-" || lines.iter().any(|line| line.contains(text));
         let (before, after) = (&lines[first..index], &lines[index..=end_of_block(lines, first)]);
         if !has(before, self.above) || !has(after, self.below) {
-            return Some("a gated statement that is not between the steps that it separates");
+            return Some("a gated statement that is not between the listed steps");
         }
         let is_late = self.below != "-" && has(before, self.below);
-        is_late.then_some("a gated statement below a step that it must come before")
+        is_late.then_some("a gated statement below a step that must follow it")
     }
 }
 
 fn findings(sources: &Sources) -> Vec<String> {
-    let places = GatedPlace::all();
-    let mut counts = vec![0; places.len()];
+    let listed = GatedStatement::all();
+    let mut counts = vec![0; listed.len()];
     let mut findings = Vec::new();
-    for (file, lines) in &production(sources) {
+    for (file, lines) in &production_files(sources) {
         for (index, line) in lines.iter().map(|line| line.trim()).enumerate() {
             let mentions = |words: &[&str]| words.iter().any(|word| line.contains(word));
             let fault = if index > 0 && lines[index - 1].trim() == GATE {
                 let function = function_around(lines, index).map_or("-", |(_, name)| name);
                 let here = (*file, function, line);
-                match places
+                match listed
                     .iter()
-                    .position(|it| (it.file, it.function, it.statement.as_str()) == here)
+                    .position(|gated| (gated.file, gated.function, gated.statement.as_str()) == here)
                 {
-                    Some(place) => {
-                        counts[place] += 1;
-                        places[place].fault(lines, index)
+                    Some(number) => {
+                        counts[number] += 1;
+                        listed[number].fault(lines, index)
                     }
                     None => Some("a gated statement that is not listed"),
                 }
             } else if line != GATE && mentions(CFG) {
                 Some("a cfg in a production module")
             } else {
-                mentions(TESTING).then_some("a production module reaches into `testing`")
+                mentions(TESTING).then_some("a production module mentions `testing`")
             };
             findings.extend(fault.map(|fault| format!("{file}:{}: {fault}", index + 1)));
         }
     }
-    for (place, count) in places.iter().zip(counts).filter(|(_, count)| *count != 1) {
-        let GatedPlace {
+    for (gated, count) in listed.iter().zip(counts).filter(|(_, count)| *count != 1) {
+        let GatedStatement {
             file,
             function,
             statement,
             ..
-        } = place;
+        } = gated;
         findings.push(format!(
-            "{statement} in {function} of {file} is there {count} times"
+            "{statement} in {function} of {file} occurs {count} times"
         ));
     }
     findings
 }
 
 /// The lines of each source of the engine, except its tests. Comments and the declarations of test modules are empty lines.
-pub(super) fn production(sources: &Sources) -> Vec<(&str, Vec<&str>)> {
+pub(super) fn production_files(sources: &Sources) -> Vec<(&str, Vec<&str>)> {
     let is_production = |(file, _): &(&str, &str)| !file.starts_with("src/testing/") && !is_of_tests(file);
     let files = sources.rust("src/").filter(is_production);
     files.map(|(file, text)| (file, production_lines(text))).collect()
@@ -228,7 +229,7 @@ fn end_of_block(lines: &[&str], opening: usize) -> usize {
 }
 
 #[test]
-fn every_point_has_a_place() {
+fn every_crash_point_has_a_listed_hook() {
     for point in CrashPoint::ALL {
         assert!(HOOKS.contains(&format!("\n{point} ")), "{point}");
     }

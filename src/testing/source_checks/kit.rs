@@ -1,7 +1,7 @@
 //! Rules for the length of files, and for the state of the kit.
 //!
-//! The kit works in parallel tests without a word: it keeps no state of the process, and the environment tells it nothing
-//! but, in a child that it started itself, that it is one.
+//! The kit works in parallel tests without any set-up. It has no process-wide state that one test could change for
+//! another. It reads one environment variable, which it sets for its own child processes.
 
 use super::{Rule, Sources, difference};
 
@@ -22,19 +22,19 @@ pub(super) const FILE_LENGTH: Rule = Rule {
 };
 
 pub(super) const VARIABLES: Rule = Rule {
-    name: "the kit reads no variable but those by which its children know themselves",
+    name: "the kit reads no environment variable except the orders of its child processes",
     findings: |sources| {
         let found = lines_of_the_kit(sources, &["env::var", "env::set_var", "option_env!"]);
         difference(&found, &["process/child.rs: let orders = env::var_os(ORDERS)?;"])
     },
     planted: &[
         "src/testing/plan/mod.rs |  | let seed = env::var(\"SEED\");\n | env::var(\"SEED\"); is not listed",
-        "src/testing/process/child.rs | env::var_os(ORDERS) | other() | is listed and not there",
+        "src/testing/process/child.rs | env::var_os(ORDERS) | other() | is listed but missing",
     ],
 };
 
-/// Numbers that make names of directories and injectors differ; state of one thread; the listeners for crossings that no
-/// thread watches, wherever they are; and an empty database, which is made once and never changes.
+/// The legal statics: counters for unique names of directories and injectors; state of one thread; the listeners for
+/// crossings of threads without an injector; and an empty database, which is made once and never changes.
 const STATIC_ITEMS: &[&str] = &[
     "crash_injector/injector.rs: static NEXT: AtomicU64",
     "crash_injector/slot.rs: static WATCHED_POINTS: Cell<u8>",
@@ -49,7 +49,7 @@ const STATIC_ITEMS: &[&str] = &[
 ];
 
 pub(super) const STATICS: Rule = Rule {
-    name: "the kit keeps no state of the process by which one test could notice another one",
+    name: "the kit has no process-wide state by which one test could affect another",
     findings: |sources| {
         let mut lines = lines_of_the_kit(sources, &["static "]);
         let starts = [": static ", ") static ", "pub static "];
@@ -63,13 +63,13 @@ pub(super) const STATICS: Rule = Rule {
     ],
 };
 
-/// The lines of the kit, but for its tests, that hold one of `words`, as `file: line`.
+/// The lines of the kit, without its tests, that contain one of `words`, as `file: line`.
 fn lines_of_the_kit(sources: &Sources, words: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
     for (file, text) in sources.kit() {
         let code = text.lines().map(str::trim).filter(|line| !line.starts_with("//"));
-        let holds = code.filter(|line| words.iter().any(|word| line.contains(word)));
-        found.extend(holds.map(|line| format!("{file}: {line}")));
+        let matching = code.filter(|line| words.iter().any(|word| line.contains(word)));
+        found.extend(matching.map(|line| format!("{file}: {line}")));
     }
     found
 }

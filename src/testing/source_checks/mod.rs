@@ -1,15 +1,15 @@
 //! Checks of the project's own sources and manifests.
 //!
-//! Owns the reader of the files and the list of rules. Each rule has planted violations: changes of the sources that it must
-//! find. The reader passes over build output, so that commands that build one of the packages leave the checks alone.
+//! Owns the reader of the files and the list of rules. Each rule has planted violations: changes of the sources that
+//! the rule must find. The reader skips build output, so a build of one of the packages does not change the results.
 
-pub(super) mod bounds;
 mod hooks;
 mod imports;
 mod kit;
+pub(super) mod limits;
 mod modules;
 mod names;
-mod supply;
+mod packages;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,18 +17,18 @@ use std::path::Path;
 
 use super::lab::TempDir;
 
-/// A rule that the files keep.
+/// A rule for the files of the project.
 struct Rule {
     name: &'static str,
-    /// Everything that breaks the rule.
+    /// Returns every violation of the rule.
     findings: fn(&Sources) -> Vec<String>,
-    /// Changes that break the rule, each as `file | part of its text | replacement | part of the finding`. An empty part means
-    /// that the replacement is appended to the file, which is made if need be.
+    /// Changes that violate the rule, each as `file | part of its text | replacement | part of the finding`. If the
+    /// part of the text is empty, the replacement is appended to the file, which is created if it does not exist.
     planted: &'static [&'static str],
 }
 
 const RULES: &[Rule] = &[
-    bounds::RULE,
+    limits::RULE,
     hooks::RULE,
     imports::CIRCLES,
     imports::LAB,
@@ -38,13 +38,14 @@ const RULES: &[Rule] = &[
     kit::VARIABLES,
     kit::STATICS,
     names::UNIQUE,
-    supply::DEPENDENCIES,
-    supply::LINTS,
-    supply::SAFE_SOURCES,
-    supply::OTHER_PACKAGES,
+    packages::DEPENDENCIES,
+    packages::LINTS,
+    packages::SAFE_SOURCES,
+    packages::OTHER_PACKAGES,
 ];
 
-/// The sources below `src` and `tests`, `build.rs`, and every manifest: text by path from the root, with `/` between names.
+/// The sources below `src` and `tests`, `build.rs`, and every manifest. Maps the path from the root, with `/` between
+/// names, to the text.
 #[derive(Clone, Default)]
 struct Sources(BTreeMap<String, String>);
 
@@ -55,8 +56,8 @@ impl Sources {
         sources
     }
 
-    /// Reads the files of a folder that belong to the project: none of a hidden folder, and none of a folder that cargo
-    /// made for build output, which has the name `target` or a tag.
+    /// Reads the files of a folder that belong to the project. Skips hidden folders and folders with build output of
+    /// cargo, which have the name `target` or a tag.
     #[expect(
         clippy::disallowed_methods,
         reason = "reads the crate's sources, not a database"
@@ -98,19 +99,19 @@ impl Sources {
             .filter_map(|(file, text)| Some((file.strip_prefix("testing/")?, text)))
     }
 
-    /// The text of a file, empty if there is none.
+    /// The text of a file; empty if the file does not exist.
     fn text(&self, path: &str) -> &str {
         self.0.get(path).map_or("", String::as_str)
     }
 
-    /// The files after a planted change, and the part of the finding.
+    /// The files after a planted change, and the expected part of the finding.
     fn with(&self, planted: &str) -> (Self, String) {
         let mut planted = planted.to_owned();
         for (form, times, text) in SHORT_FORMS {
             planted = planted.replace(form, &text.repeat(times));
         }
         let [file, from, to, expected] = planted.split(" | ").collect::<Vec<_>>()[..] else {
-            panic!("four parts: {planted}");
+            panic!("a planted violation needs four parts: {planted}");
         };
         let mut changed = self.clone();
         let text = changed.0.entry(file.to_owned()).or_default();
@@ -124,7 +125,7 @@ impl Sources {
     }
 }
 
-/// Short forms of planted text: each stands for so many times a text.
+/// Short forms in planted violations: the form, and the number of repetitions and the text that replace it.
 const SHORT_FORMS: [(&str, usize, &str); 3] = [
     ("<gate>", 1, hooks::GATE),
     ("<hook>", 1, hooks::HOOK),
@@ -147,7 +148,7 @@ fn is_read(path: &str) -> bool {
     path == "Cargo.toml" || path.ends_with("/Cargo.toml") || (is_of_crate && is_rust(path))
 }
 
-/// The lines that are found and not listed as often, and those that are listed and not found.
+/// A message for each found line that is not listed, and for each listed line that is not found. Repeated lines count.
 fn difference(found: &[String], listed: &[&str]) -> Vec<String> {
     let mut missing = listed.to_vec();
     let mut wrong = Vec::new();
@@ -157,15 +158,13 @@ fn difference(found: &[String], listed: &[&str]) -> Vec<String> {
             None => wrong.push(format!("{line} is not listed")),
         }
     }
-    let missing = missing
-        .iter()
-        .map(|line| format!("{line} is listed and not there"));
+    let missing = missing.iter().map(|line| format!("{line} is listed but missing"));
     wrong.extend(missing);
     wrong
 }
 
 #[test]
-fn the_project_keeps_every_rule_and_each_planted_violation_is_found() {
+fn the_project_violates_no_rule_and_each_planted_violation_is_found() {
     let sources = Sources::read(Path::new(env!("CARGO_MANIFEST_DIR")));
     assert!(sources.rust("src/").count() > 100 && sources.rust("tests/").count() > 50);
     for rule in RULES {
@@ -204,8 +203,8 @@ fn build_output_and_hidden_folders_are_not_read() {
     ];
     for file in own.iter().chain(&foreign) {
         let path = dir.path().join(file);
-        fs::create_dir_all(path.parent().expect("a folder")).expect("it is made");
-        fs::write(path, "").expect("it is written");
+        fs::create_dir_all(path.parent().expect("a folder")).expect("the folder is created");
+        fs::write(path, "").expect("the file is written");
     }
     let sources = Sources::read(dir.path());
     assert_eq!(sources.0.into_keys().collect::<Vec<_>>(), own);

@@ -1,4 +1,4 @@
-//! The rule for the names of types: a name has one meaning in the whole crate and its tests.
+//! The rule for the names of types: each name has one meaning in the whole crate and its tests.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ pub(super) const UNIQUE: Rule = Rule {
             .flat_map(|folder| sources.rust(folder));
         for (file, text) in own {
             if !file.starts_with("tests/peers/") && !file.starts_with("tests/fuzz/") {
-                for name in text.lines().filter_map(declared) {
+                for name in text.lines().filter_map(declared_type) {
                     *counts.entry(name).or_insert(0) += 1;
                 }
             }
@@ -31,7 +31,7 @@ pub(super) const UNIQUE: Rule = Rule {
 };
 
 /// The type that a line declares. An indented alias is an associated type.
-fn declared(line: &str) -> Option<&str> {
+fn declared_type(line: &str) -> Option<&str> {
     let is_visibility = |word: &&str| word.starts_with("pub") || word.ends_with(')');
     let mut words = line.split_whitespace().skip_while(is_visibility);
     let is_type = match words.next()? {

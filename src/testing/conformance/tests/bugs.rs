@@ -11,7 +11,7 @@ use crate::testing::faults::{FaultCount, ForwardingStorage, StorageAnswer, Stora
 use crate::testing::lab::planted::BugPlace;
 use crate::testing::lab::planted::files::{self, Backup};
 use crate::testing::lab::planted::storage::{
-    self, StorageBug, StorageMemory, StorageResult, one_by_one, scan, scanned, write_in_parts,
+    self, StorageBug, StorageBugState, StorageResult, one_by_one, scan, scanned, write_in_parts,
 };
 
 /// A bug in a storage engine.
@@ -144,7 +144,7 @@ impl Bug {
             Some(BugPlace::Storage(bug)) => bug,
             _ => StorageBug {
                 calls: &[],
-                act: storage::skip,
+                action: storage::skip,
             },
         };
         Ok(bug.wrap(Arc::new(engine), &FaultCount::default()))
@@ -164,14 +164,14 @@ fn scan_between<'a>(call: &StorageCall<'a>, end: fn(&[u8], u8) -> Vec<u8>) -> St
     Ok(scanned(pairs))
 }
 
-fn scan_in_signed_order<'a>(call: &mut StorageCall<'a>, _: &StorageMemory) -> StorageResult<'a> {
+fn scan_in_signed_order<'a>(call: &mut StorageCall<'a>, _: &StorageBugState) -> StorageResult<'a> {
     let (_, mut pairs) = scan(call)?;
     pairs.sort_by_key(|(key, _)| key.iter().map(|byte| *byte as i8).collect::<Vec<_>>());
     Ok(scanned(pairs))
 }
 
-/// Scans the engine again for each item.
-fn scan_live<'a>(call: &mut StorageCall<'a>, _: &StorageMemory) -> StorageResult<'a> {
+/// Scans again for each item.
+fn scan_live<'a>(call: &mut StorageCall<'a>, _: &StorageBugState) -> StorageResult<'a> {
     let (prefix, _) = scan(call)?;
     let engine = call.engine();
     let mut shown: Vec<u8> = Vec::new();

@@ -1,14 +1,14 @@
-//! The damages: every cut, every bit, and what hands and tools do to files.
+//! The damages of a database: changes of bytes in a file, and changes of whole files.
 
 use std::path::{Path, PathBuf};
 
-use super::anatomy::{self, Anatomy, Length};
+use super::structure::{self, FileStructure, LengthField};
 use super::subject::{DamageSubject, HistoryEnd, LOG_DIR, STORE_DIR};
 use crate::testing::lab::file_format::FileKind;
 use crate::testing::sim_disk::Image;
 use crate::testing::workload::Random;
 
-/// How long the ranges are that are zeroed, each at every multiple of 8.
+/// The lengths of the zeroed ranges, in bytes. Each length is used at every multiple of 8.
 const HOLES: [usize; 4] = [8, 32, 64, 512];
 const TAILS: [usize; 7] = [1, 7, 8, 31, 32, 64, 4096];
 const NOISE_SEED: u64 = 0x006e_6f69_7365;
@@ -20,10 +20,13 @@ const OLDER: &str = "older copy";
 /// A damage of a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Damage {
-    /// The bytes of a file change. Files are numbered as the subject has them.
+    /// The bytes of a file change. `file` is the index in the subject's files.
     Bytes { file: usize, change: ByteChange },
-    /// Whole files come, go, or change their content, at once.
-    Files { kind: &'static str, moves: Vec<Move> },
+    /// Whole files are added, removed or replaced, all at once.
+    Files {
+        kind: &'static str,
+        changes: Vec<FileChange>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +35,7 @@ pub(super) enum ByteChange {
     Flip { bit: usize },
     Hole { start: usize, len: usize },
     Tail { len: usize, of: Filler },
-    Length { length: Length, value: u64 },
+    Length { length: LengthField, value: u64 },
 }
 
 /// The content of a tail.
@@ -41,13 +44,13 @@ pub(super) enum Filler {
     Zeros,
     Ones,
     Noise,
-    /// The beginning of the file again.
-    Itself,
+    /// The beginning of the file.
+    Beginning,
 }
 
-/// The path gets the content of a file, or is removed with everything below it.
+/// Puts the content of a file at a path, or removes the path with everything below it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Move {
+pub(super) struct FileChange {
     to: PathBuf,
     from: Option<(FileSource, PathBuf)>,
 }
@@ -55,16 +58,16 @@ pub(super) struct Move {
 /// The image that a file comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum FileSource {
-    /// The one that is damaged.
+    /// The image that is damaged.
     Damaged,
-    /// An earlier one of the same database.
+    /// An earlier image of the same database.
     Older(usize),
-    /// That of another database.
+    /// The image of another database.
     Foreign,
 }
 
 impl Damage {
-    /// Every single damage that the [campaign's documentation](super) lists, in a fixed order.
+    /// Every single damage listed in the [campaign's documentation](super), in a fixed order.
     pub(super) fn all(subject: &DamageSubject) -> Vec<Self> {
         let mut all = Vec::new();
         for (file, path) in subject.files.iter().enumerate() {
@@ -75,14 +78,14 @@ impl Damage {
                 let starts = (0..bytes.len()).step_by(8);
                 changes.extend(starts.map(|start| ByteChange::Hole { start, len }));
             }
-            for of in [Filler::Zeros, Filler::Ones, Filler::Noise, Filler::Itself] {
+            for of in [Filler::Zeros, Filler::Ones, Filler::Noise, Filler::Beginning] {
                 changes.extend(TAILS.map(|len| ByteChange::Tail { len, of }));
             }
             forge_lengths(path, bytes, subject.id, &mut changes);
             all.extend(changes.into_iter().map(|change| Self::Bytes { file, change }));
         }
-        let of_files = of_files(subject).into_iter();
-        all.extend(of_files.map(|(kind, moves)| Self::Files { kind, moves }));
+        let whole_file_damages = whole_file_damages(subject).into_iter();
+        all.extend(whole_file_damages.map(|(kind, changes)| Self::Files { kind, changes }));
         all
     }
 
@@ -99,7 +102,7 @@ impl Damage {
         }
     }
 
-    /// Damages `image`. A file that another damage has taken away is not damaged.
+    /// Damages `image`. A file that another damage removed stays removed.
     pub(super) fn apply(&self, subject: &DamageSubject, image: &mut Image) {
         match self {
             Self::Bytes { file, change } => {
@@ -109,9 +112,9 @@ impl Damage {
                     image.insert_file(path, changed);
                 }
             }
-            Self::Files { moves, .. } => {
+            Self::Files { changes, .. } => {
                 let mut contents = Vec::new();
-                for Move { to, from } in moves {
+                for FileChange { to, from } in changes {
                     let content = from.as_ref().map(|(origin, path)| {
                         let origin = match origin {
                             FileSource::Damaged => &*image,
@@ -135,7 +138,7 @@ impl Damage {
 }
 
 impl ByteChange {
-    /// The changed bytes of the file at `path`; `None` if there is nothing to change.
+    /// The changed bytes of the file at `path`; `None` if the change does not fit the file.
     fn apply(self, path: &Path, bytes: &[u8]) -> Option<Vec<u8>> {
         let mut changed = bytes.to_vec();
         match self {
@@ -147,7 +150,7 @@ impl ByteChange {
             }
             Self::Tail { len, of } => changed.extend(of.bytes(len, bytes)),
             Self::Length { length, value } => {
-                return anatomy::forge(FileKind::of(path)?, bytes, length, value);
+                return structure::forge(FileKind::of(path)?, bytes, length, value);
             }
         }
         Some(changed)
@@ -161,12 +164,12 @@ impl Filler {
             Self::Zeros => vec![0; len],
             Self::Ones => vec![0xff; len],
             Self::Noise => (0..len).map(|_| random.next_u64() as u8).collect(),
-            Self::Itself => content.iter().copied().cycle().take(len).collect(),
+            Self::Beginning => content.iter().copied().cycle().take(len).collect(),
         }
     }
 }
 
-/// The path with another number in its name.
+/// The path with `further` added to the number in its name.
 fn renumbered(path: &Path, further: i64) -> Option<PathBuf> {
     let name = path.file_name()?.to_str()?;
     let (digits, extension) = name.split_at_checked(20)?;
@@ -174,12 +177,12 @@ fn renumbered(path: &Path, further: i64) -> Option<PathBuf> {
     Some(path.with_file_name(format!("{number:020}{extension}")))
 }
 
-/// Lengths that are off by one step, at the edges of their types and beyond every limit.
+/// Adds forged lengths: off by one step, at the edges of their types, and beyond every limit.
 fn forge_lengths(path: &Path, bytes: &[u8], id: u128, changes: &mut Vec<ByteChange>) {
     let Some(kind) = FileKind::of(path) else {
         return;
     };
-    for length in Anatomy::of(kind, bytes, id).lengths {
+    for length in FileStructure::of(kind, bytes, id).lengths {
         let mut field = [0; 8];
         field[..length.width].copy_from_slice(&bytes[length.offset..length.offset + length.width]);
         let now = u64::from_le_bytes(field);
@@ -205,21 +208,22 @@ fn forge_lengths(path: &Path, bytes: &[u8], id: u128, changes: &mut Vec<ByteChan
     }
 }
 
-fn remove(path: impl AsRef<Path>) -> Move {
+fn remove(path: impl AsRef<Path>) -> FileChange {
     let to = path.as_ref().to_path_buf();
-    Move { to, from: None }
+    FileChange { to, from: None }
 }
 
-fn put(to: &Path, origin: FileSource, from: &Path) -> Move {
-    Move {
+fn put(to: &Path, origin: FileSource, from: &Path) -> FileChange {
+    FileChange {
         to: to.to_path_buf(),
         from: Some((origin, from.to_path_buf())),
     }
 }
 
 /// The damages of whole files, each with its kind.
-fn of_files(subject: &DamageSubject) -> Vec<(&'static str, Vec<Move>)> {
-    let (files, mut all) = (&subject.files, Vec::new());
+fn whole_file_damages(subject: &DamageSubject) -> Vec<(&'static str, Vec<FileChange>)> {
+    let files = &subject.files;
+    let mut all = Vec::new();
     for (index, file) in files.iter().enumerate() {
         all.push(("removed", vec![remove(file)]));
         for copy in [-1, 1, 2, 1000, i64::MAX].map(|further| renumbered(file, further)) {
@@ -253,10 +257,9 @@ fn of_files(subject: &DamageSubject) -> Vec<(&'static str, Vec<Move>)> {
         let is_in = |path: &Path| dirs.iter().any(|dir| path.starts_with(dir));
         let own: Vec<_> = files.iter().filter(|path| is_in(path)).collect();
         for by in 1..files.len() {
-            let ring = own.iter().cycle().skip(by);
-            let turned = own.iter().zip(ring);
-            let moves = turned.map(|(to, from)| put(to, FileSource::Damaged, from));
-            all.push(("reordered", moves.collect()));
+            let rotated = own.iter().zip(own.iter().cycle().skip(by));
+            let changes = rotated.map(|(to, from)| put(to, FileSource::Damaged, from));
+            all.push(("reordered", changes.collect()));
         }
         let replace = |origin, image: &Image| {
             let others = image.files().map(|(path, _)| path).filter(|path| is_in(path));
@@ -271,7 +274,7 @@ fn of_files(subject: &DamageSubject) -> Vec<(&'static str, Vec<Move>)> {
     all
 }
 
-/// One case: a damage, or two on top of one another.
+/// One case: one damage, or two damages one after the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct DamageCase {
     pub(super) first: Damage,
@@ -287,9 +290,9 @@ impl DamageCase {
         image
     }
 
-    /// Returns true for one damage of a closed database, unless it puts older or foreign files there: open must refuse or show
-    /// everything.
-    pub(super) fn takes_nothing_away(&self, subject: &DamageSubject) -> bool {
+    /// Returns true if open must refuse the files or recover the whole history. This holds for one damage of a closed
+    /// database, unless the damage adds older or foreign files.
+    pub(super) fn must_recover_everything(&self, subject: &DamageSubject) -> bool {
         subject.end == HistoryEnd::Closed
             && self.second.is_none()
             && ![FOREIGN, OLDER].contains(&self.first.kind())
@@ -302,7 +305,7 @@ impl DamageCase {
         }
     }
 
-    /// The case as a finding names it.
+    /// The description of the case in a finding.
     pub(super) fn text(&self, subject: &DamageSubject) -> String {
         let mut text = format!("{}: {:?}", subject.name, self.first);
         if let Some(second) = &self.second {

@@ -1,34 +1,37 @@
-//! Damaged files: every cut, every flipped bit, and what hands and tools do to the files of a database.
+//! The damage campaign: every cut and every flipped bit in the files of a database, and damage to whole files as users
+//! and tools cause it.
 //!
-//! A campaign runs a workload on a simulated disk, keeps what was promised when, damages the files that are left in
-//! every way, and opens each distinct result. Legal is
+//! A campaign runs a workload on a simulated disk and records the promises of each step. It then damages the files of
+//! the database in every way below, and opens each distinct result. A legal result is one of these two:
 //!
-//! - a database whose whole state is that of a beginning of the history, no shorter than what any valid header in the
-//!   damaged files promises as synced, which opens again to the same state and takes further events; after an orderly close
-//!   a single flipped bit takes nothing away;
-//! - a refusal that says where: the file, in a file the offset, in the log the sequence number too, with every byte left
-//!   as it was.
+//! - The database opens to a state after a prefix of the history. The prefix includes everything that a valid header in
+//!   the damaged files promises as synced. The database opens again to the same state and records further events. After
+//!   an orderly close, one damage within the database's own files never shortens the history.
+//! - The open returns an error that names the position: the file, the offset in a file, and the sequence number in the
+//!   log. Every byte stays unchanged.
 //!
-//! In either case opening asks the disk for no more calls and bytes than the files' size allows, does not panic, and
-//! comes to an end.
+//! In both cases the calls and bytes of the open are bounded by the size of the files. The open does not panic or hang.
 //!
-//! | damage | where |
+//! | damage | scope |
 //! |---|---|
 //! | cut | every file at every byte |
 //! | flipped bit | every bit of every file |
 //! | hole | zeros from every multiple of 8, of several lengths |
 //! | tail | zeros, ones, noise, or the file's own beginning after the end of every file |
-//! | forged length | every length in every file, off by one step, at the edges of its type, beyond its limit; under checksums that hold where that can be |
+//! | forged length | every length: off by one step, at the edges of its type, above its limit; valid checksums |
 //! | removed | every file, each directory |
-//! | reordered | every two files, and directories in a ring |
-//! | duplicated | every file over every other one and under other numbers |
-//! | of another database | every file in the place of every file, or beside them; directories |
-//! | older copy | of every file, of directories, from several moments |
+//! | reordered | every two files exchanged, and the files of directories rotated |
+//! | duplicated | every file over every other file, and under other numbers |
+//! | of another database | every file of another database, added or in place of every file; directories |
+//! | older copy | of every file and of directories, from several earlier states |
 //! | two of these | drawn at random |
 //!
-//! [`DamageCampaign::of_copies`] mixes the files of copies of one database that diverged.
+//! A forged length in an entry of a store record has the old checksum, because the position of that checksum depends on
+//! the length.
 //!
-//! What is promised is read from the files by the tables of their formats, not by the engine's decoders.
+//! [`DamageCampaign::of_copies`] mixes the files of diverged copies of one database.
+//!
+//! The campaign reads the promises with a second implementation of the file formats, not with the engine's decoders.
 //!
 //! ```
 //! use tidaldb::testing::lab::damage::DamageCampaign;
@@ -38,13 +41,13 @@
 //! report.expect_clean();
 //! ```
 
-mod anatomy;
 mod cases;
+mod check;
 mod copies;
-mod judge;
 mod report;
 mod runner;
 mod single;
+mod structure;
 mod subject;
 #[cfg(test)]
 mod tests;
@@ -70,25 +73,27 @@ pub struct DamageCampaign {
 enum Source {
     /// Damages of one database.
     Damages(Damages),
-    /// Mixtures of the files of so many copies of one database.
+    /// Mixtures of the files of this number of copies of one database.
     Copies(usize),
 }
 
 impl DamageCampaign {
-    /// A campaign of every single damage, of databases that ran the standard workload under each policy and died or were
-    /// closed. The second half of the workload makes no checkpoint, so that the log has several segments beside the
+    /// A campaign of every single damage. The databases ran the standard workload under each policy, and then crashed
+    /// or were closed. The second half of the workload makes no checkpoint, so the log has several segments after the
     /// checkpoint.
     pub fn standard(seed: u64, operations_len: usize) -> Self {
         Self::of(Source::Damages(Damages::standard(seed, operations_len)))
     }
 
-    /// A campaign of every mixture of the files of two or three diverged copies of one database, which was closed, died, or is
-    /// open; the copies closed or died; events synced or not.
+    /// A campaign of every mixture of the files of two or three diverged copies of one database.
     ///
-    /// For each name that any copy has, a mixture holds the file of one copy, or no file. Legal is a refusal that leaves
-    /// every byte as it was, or a beginning of the history of one copy, events and collections alike: no shorter than the
-    /// files of that history promise, and whole if all its files are there. A beginning that several histories share must meet
-    /// this for each.
+    /// The database was closed, had crashed, or was open when it was copied. Each copy was closed or crashed at its
+    /// end. Both policies are covered. For each file name of any copy, a mixture has the file of one copy or no file.
+    ///
+    /// An error is legal if every byte stays unchanged. A state is legal if events and collections are those after a
+    /// prefix of the history of one copy. The prefix includes everything that the files of that history promise, and is
+    /// the whole history if all its files are present. A prefix that several histories share must satisfy this for each
+    /// of them.
     ///
     /// ```
     /// use tidaldb::testing::lab::damage::DamageCampaign;
@@ -107,7 +112,7 @@ impl DamageCampaign {
         }
     }
 
-    /// Tries one in this many mixtures, or damages of single places in files. Damages of whole files are all tried.
+    /// Tests only one of this number of mixtures, or of damages within a file. Tests all damages of whole files.
     #[must_use]
     pub fn one_in(self, one_in: u64) -> Self {
         Self {
@@ -116,7 +121,7 @@ impl DamageCampaign {
         }
     }
 
-    /// The number of random pairs of damages, drawn from `seed`, of each database. Mixtures have no pairs.
+    /// Adds this number of random pairs of damages, drawn from `seed`, to each database. Mixtures have no pairs.
     #[must_use]
     pub fn pairs(mut self, pairs: u64, seed: u64) -> Self {
         if let Source::Damages(damages) = &mut self.source {
@@ -132,7 +137,7 @@ impl DamageCampaign {
         self
     }
 
-    /// The number of threads, 1 by default.
+    /// Sets the number of threads; 1 by default.
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
         self.runner.workers = workers.max(1);
@@ -144,7 +149,7 @@ impl DamageCampaign {
         self.run_with(|_| {})
     }
 
-    /// Runs the campaign and calls `progress` now and then with what was found until then.
+    /// Runs the campaign, and passes the intermediate report to `progress` after every 256 cases.
     pub fn run_with(&self, progress: impl FnMut(&DamageReport)) -> DamageReport {
         let sets: Vec<Box<dyn CaseSet>> = match &self.source {
             Source::Damages(damages) => boxed(damages.sets(self.one_in)),

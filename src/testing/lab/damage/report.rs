@@ -1,28 +1,28 @@
-//! The report of a campaign.
+//! The report of a damage campaign.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use super::judge::OpenResult;
+use super::check::OpenResult;
 use crate::testing::report::table::TextTable;
 use crate::testing::report::text::{grouped, rate};
 
-/// Findings of more sorts than this are counted only.
+/// The largest number of sorts of findings with text. Further findings are only counted.
 const FINDINGS_MAX: usize = 20;
 
 /// The results of the damages of one kind.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DamageCounts {
-    /// Distinct images that were opened, or were refused.
+    /// Distinct images, opened or refused.
     pub cases: u64,
-    /// Damages that gave an image that had been tried before, or changed nothing.
+    /// Damages that changed nothing or gave the image of an earlier case.
     pub duplicates: u64,
-    /// Opened with the whole history.
+    /// Images that opened with the whole history.
     pub whole: u64,
-    /// Opened with a beginning of the history.
+    /// Images that opened with a prefix of the history.
     pub shorter: u64,
-    /// Refused, by error.
+    /// Refused images, by error.
     pub refused: BTreeMap<&'static str, u64>,
 }
 
@@ -37,7 +37,7 @@ impl DamageCounts {
         }
     }
 
-    /// How many were refused.
+    /// The number of refused images.
     pub fn refused_len(&self) -> u64 {
         self.refused.values().sum()
     }
@@ -46,41 +46,44 @@ impl DamageCounts {
 /// The report of a [campaign](super::DamageCampaign).
 #[derive(Debug, Clone, Default)]
 pub struct DamageReport {
-    /// By kind of damage.
+    /// The counts of each kind of damage.
     pub kinds: BTreeMap<&'static str, DamageCounts>,
-    /// The number of damages that were not tried.
+    /// The number of damages that were not tested.
     pub left_out: u64,
-    /// The first finding of each sort: the damage and what is wrong.
+    /// The first finding of each sort: the damage and the failure.
     pub findings: Vec<String>,
     sorts: BTreeSet<String>,
     /// The number of findings.
     pub findings_len: u64,
-    /// How long it took.
+    /// The duration of the campaign.
     pub elapsed: Duration,
 }
 
 impl DamageReport {
-    pub(super) fn add_case(&mut self, kind: &'static str, outcome: Option<OpenResult>) {
+    pub(super) fn add_case(&mut self, kind: &'static str, result: Option<OpenResult>) {
         let counts = self.kinds.entry(kind).or_default();
-        let Some(outcome) = outcome else {
+        let Some(result) = result else {
             counts.duplicates += 1;
             return;
         };
         counts.cases += 1;
-        match outcome {
+        match result {
             OpenResult::Whole => counts.whole += 1,
             OpenResult::Shorter => counts.shorter += 1,
             OpenResult::Refused(error) => *counts.refused.entry(error).or_default() += 1,
         }
     }
 
-    pub(super) fn add_finding(&mut self, kind: &'static str, case: &str, what: &str) {
+    pub(super) fn add_finding(&mut self, kind: &'static str, case: &str, failure: &str) {
         self.kinds.entry(kind).or_default().cases += 1;
         self.findings_len += 1;
-        // Of those that differ in numbers alone one tells enough.
-        let sort = what.chars().filter(|letter| !letter.is_ascii_digit()).collect();
+        // Findings that differ only in numbers are of one sort.
+        let sort = failure
+            .chars()
+            .filter(|letter| !letter.is_ascii_digit())
+            .collect();
         if self.findings.len() < FINDINGS_MAX && self.sorts.insert(sort) {
-            self.findings.push(format!("{case}: {what}"));
+            self.findings.push(format!("{case}: {failure}"));
         }
     }
 
@@ -91,17 +94,17 @@ impl DamageReport {
         total
     }
 
-    /// Fails if anything was found, and if nothing was tested: none opened whole, none opened shorter, none refused, or
-    /// a kind of damage without a case.
+    /// Asserts that the campaign has no finding and tested every result: the whole history, a shorter history, and a
+    /// refusal, with at least one case of each kind of damage.
     ///
     /// # Panics
-    /// Then, with the report.
+    /// With the report, if one of these conditions is false.
     pub fn expect_clean(&self) {
         let total = self.total();
         assert_eq!(self.findings_len, 0, "{self}");
         assert!(
             total.whole > 0 && total.shorter > 0 && total.refused_len() > 0,
-            "tests nothing:\n{self}"
+            "no case opened whole, opened shorter, or was refused:\n{self}"
         );
         for (kind, counts) in &self.kinds {
             assert!(counts.cases > 0, "no case of kind {kind}:\n{self}");
@@ -110,7 +113,8 @@ impl DamageReport {
 }
 
 impl fmt::Display for DamageReport {
-    /// A table with a line for each kind, what was refused and why, what was left out, and the findings.
+    /// Writes a table with a line for each kind of damage, the counts of refusals by error, the number of damages left
+    /// out, and the findings.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = TextTable::of_numbers(22, [10, 10, 10, 10, 11]);
         table.row(["damage", "distinct", "whole", "shorter", "refused", "duplicate"]);

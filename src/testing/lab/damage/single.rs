@@ -1,7 +1,7 @@
-//! The damages of single databases as sets of cases.
+//! The case sets of damaged single databases.
 
 use super::cases::{Damage, DamageCase};
-use super::judge::{self, AfterOpen, OpenResult};
+use super::check::{self, AfterOpen, OpenResult};
 use super::runner::CaseSet;
 use super::subject::{DamageSubject, HistoryEnd, histories};
 use crate::Options;
@@ -34,7 +34,7 @@ impl Damages {
         }
     }
 
-    /// The cases of each database, and of damages of single places one in so many.
+    /// The cases of each database: all damages of whole files, and one in `one_in` damages within a file.
     pub(super) fn sets(&self, one_in: u64) -> impl Iterator<Item = DamageSet> {
         self.subjects()
             .zip(0..)
@@ -45,7 +45,8 @@ impl Damages {
         histories().map(|(policy, end)| DamageSubject::new(&self.workload_for(end), &options(), policy, end))
     }
 
-    /// A closed database ends with a change of a collection after its last checkpoint: only the store holds it.
+    /// The workload of a database with this end. A closed database ends with a change of a collection after its last
+    /// checkpoint, which only the store contains.
     pub(super) fn workload_for(&self, end: HistoryEnd) -> Workload {
         let mut workload = self.workload.clone();
         if end == HistoryEnd::Closed {
@@ -58,7 +59,7 @@ impl Damages {
     fn set(&self, subject: DamageSubject, index: u64, one_in: u64) -> DamageSet {
         let all = Damage::all(&subject);
         let is_chosen = |&(number, damage): &(u64, &Damage)| {
-            // Another part of each database.
+            // The index gives each database other damages.
             !matches!(damage, Damage::Bytes { .. }) || (number + index).is_multiple_of(one_in)
         };
         let singles = (0..).zip(&all).filter(is_chosen);
@@ -81,7 +82,7 @@ impl Damages {
     }
 }
 
-/// The options of the databases: their workload alone makes checkpoints.
+/// The options of the databases. Only their workload makes checkpoints.
 pub(super) fn options() -> Options {
     with_many_segments(tiny_options(standard_schema())).checkpoint_log_bytes(u64::MAX)
 }
@@ -112,10 +113,10 @@ impl CaseSet for DamageSet {
         self.case(number).apply(&self.subject)
     }
 
-    fn judge(&self, number: u64, image: &Image, then: AfterOpen) -> Result<OpenResult, String> {
-        let opened = judge::judge(&self.subject, image, then)?;
-        if opened == OpenResult::Shorter && self.case(number).takes_nothing_away(&self.subject) {
-            return Err("damaged after an orderly close, and something is missing".to_owned());
+    fn check(&self, number: u64, image: &Image, then: AfterOpen) -> Result<OpenResult, String> {
+        let opened = check::check_image(&self.subject, image, then)?;
+        if opened == OpenResult::Shorter && self.case(number).must_recover_everything(&self.subject) {
+            return Err("a part of the history is missing after one damage of a closed database".to_owned());
         }
         Ok(opened)
     }

@@ -1,9 +1,12 @@
-//! The decoders that need a database around them: of the log, the store and a checkpoint.
+//! The decoders that need a database: those of the log, the store and a checkpoint.
+//!
+//! Each decoder puts the bytes onto a new simulated disk or into a new store, opens the database, and uses it. Bytes
+//! that a decoder refuses must stay unchanged.
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use super::repair;
+use super::repair::{self, ID, OPENING};
 use crate::signals::checkpoint::record as checkpoint_record;
 use crate::storage::{FileStore, FileStoreOptions, MemoryStore, StorageEngine, keys};
 use crate::testing::SimDisk;
@@ -12,10 +15,6 @@ use crate::testing::workload::{STANDARD_NOW_MS, standard_schema, tiny_options};
 use crate::wal::segment::{SegmentHeader, segment_name};
 use crate::{EntityId, Error, Export, Options, SignalEvent, SignalId, TidalDb, UserId};
 
-/// The id of the database and of its store.
-pub(super) const ID: u128 = 0x6675_7a7a;
-/// The id of the first opening.
-pub(super) const OPENING: u64 = 1;
 const DB_DIR: &str = "/db";
 const LOG_DIR: &str = "/db/log";
 pub(super) const SEGMENT: &str = "/db/log/00000000000000000001.wal";
@@ -48,7 +47,7 @@ pub(super) fn new_store(disk: &SimDisk, segment_bytes_max: u64) -> Result<FileSt
 fn store_of(pairs: &StoredPairs) -> MemoryStore {
     let store = MemoryStore::new();
     for (key, value) in pairs {
-        // A store in memory refuses nothing.
+        // A store in memory does not fail.
         store.put(key, value).ok();
     }
     store
@@ -63,7 +62,7 @@ pub(super) fn content(disk: &SimDisk) -> Image {
     disk.image(&ImageChoice::All)
 }
 
-/// What a new database has put into its storage engine, and the disk with its log.
+/// The pairs in the storage engine of a new database, and the disk with its log.
 fn new_database() -> &'static (StoredPairs, Image) {
     static NEW: OnceLock<(StoredPairs, Image)> = OnceLock::new();
     NEW.get_or_init(|| {
@@ -74,22 +73,22 @@ fn new_database() -> &'static (StoredPairs, Image) {
 }
 
 fn state(db: &TidalDb) -> (Export, u64) {
-    let export = db.export().expect("a state that was opened can be read");
+    let export = db.export().expect("the state of an open database can be read");
     let signal_scores = export.signals.iter().flat_map(|state| &state.scores);
     let cohort_scores = export.cohorts.iter().flat_map(|cohort| &cohort.state.scores);
     assert!(signal_scores.chain(cohort_scores).all(|score| score.is_finite()));
     (export, db.last_sequence())
 }
 
-/// A refusal blames the bytes, and leaves them as they were.
+/// Asserts that a refusal names damage as its cause, and that the bytes are unchanged.
 fn assert_refusal(error: &Error, is_unchanged: bool) {
-    let blames_bytes = !matches!(error, Error::Io { .. } | Error::Poisoned { .. });
-    assert!(blames_bytes, "{error}");
-    assert!(is_unchanged, "{error}, and yet changed");
+    let is_damage = !matches!(error, Error::Io { .. } | Error::Poisoned { .. });
+    assert!(is_damage, "{error}");
+    assert!(is_unchanged, "a refused file or store was changed: {error}");
 }
 
-/// Opens a database, uses it, closes it, and opens it again: whether it opened.
-fn opens_and_goes_on(disk: &SimDisk, store: &MemoryStore) -> bool {
+/// Opens a database, uses it, closes it, and opens it again. Returns true if it opened.
+fn opens_and_continues(disk: &SimDisk, store: &MemoryStore) -> bool {
     let open = || open_with(disk, store);
     let (before, stored) = (content(disk), pairs_of(store));
     let db = match open() {
@@ -103,20 +102,20 @@ fn opens_and_goes_on(disk: &SimDisk, store: &MemoryStore) -> bool {
     };
     let found = state(&db);
     drop(db);
-    let db = open().expect("what opened once opens again");
-    assert_eq!(state(&db), found, "the second opening finds what the first did");
+    let db = open().expect("a database that opened once opens again");
+    assert_eq!(state(&db), found, "both openings recover the same state");
     let cohorts = [crate::CohortId(1)];
     for signal in 0..5 {
         let event = SignalEvent::new(SignalId(signal), EntityId(1), STANDARD_NOW_MS);
         let event = event.with_user(UserId(1)).with_cohorts(&cohorts);
-        db.record(&event).expect("what opened takes events");
+        db.record(&event).expect("an open database records events");
     }
     let (export, sequence) = state(&db);
-    db.close().expect("what opened closes");
+    db.close().expect("an open database closes");
     drop(db);
-    let db = open().expect("what was closed opens");
+    let db = open().expect("a closed database opens");
     let (after, sequence_after) = state(&db);
-    assert_eq!(after, export, "what was closed is found");
+    assert_eq!(after, export, "the state of a closed database is recovered");
     assert!(sequence_after >= sequence);
     true
 }
@@ -125,7 +124,7 @@ pub(super) fn log(bytes: &[u8]) -> bool {
     let (pairs, image) = new_database();
     let mut image = image.clone();
     image.insert_file(SEGMENT, repair::segment(bytes));
-    opens_and_goes_on(&SimDisk::from_image(&image), &store_of(pairs))
+    opens_and_continues(&SimDisk::from_image(&image), &store_of(pairs))
 }
 
 pub(super) fn checkpoint(bytes: &[u8]) -> bool {
@@ -137,7 +136,7 @@ pub(super) fn checkpoint(bytes: &[u8]) -> bool {
         if key == keys::CHECKPOINT
             && let Ok(covered) = checkpoint_record::decode(&value, &key)
         {
-            // The log goes on after what is covered.
+            // The log continues after the frames that the checkpoint covers.
             let header = SegmentHeader {
                 database_id: ID,
                 first_sequence: covered.sequence + 1,
@@ -152,7 +151,7 @@ pub(super) fn checkpoint(bytes: &[u8]) -> bool {
         }
         store.put(&key, &keys::seal(&key, value)).ok();
     }
-    opens_and_goes_on(&SimDisk::from_image(&image), &store) && !is_empty
+    opens_and_continues(&SimDisk::from_image(&image), &store) && !is_empty
 }
 
 pub(super) fn store(bytes: &[u8]) -> bool {
@@ -162,9 +161,9 @@ pub(super) fn store(bytes: &[u8]) -> bool {
     let segment_bytes_max = 512;
     let open = || new_store(&disk, segment_bytes_max);
     let all = |store: &FileStore| {
-        let scan = store.scan_prefix(&[]).expect("the index is whole");
+        let scan = store.scan_prefix(&[]).expect("no thread panicked");
         scan.collect::<Result<StoredPairs, _>>()
-            .expect("what was found valid can be read")
+            .expect("a recovered record can be read")
     };
     let store = match open() {
         Ok(store) => store,
@@ -183,12 +182,12 @@ pub(super) fn store(bytes: &[u8]) -> bool {
         "{stats:?}"
     );
     drop(store);
-    let store = open().expect("what opened once opens again");
-    assert_eq!(all(&store), found, "the second opening finds what the first did");
+    let store = open().expect("a store that opened once opens again");
+    assert_eq!(all(&store), found, "both openings recover the same pairs");
     for round in 0..8 {
         store
             .put(b"more", &[round; 100])
-            .expect("what opened takes writes");
+            .expect("an open store accepts writes");
     }
     assert_eq!(store.get(b"more").ok().flatten().as_deref(), Some(&[7; 100][..]));
     bytes.len() >= 152

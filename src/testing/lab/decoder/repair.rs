@@ -1,16 +1,22 @@
-//! Corrects the bytes that a fuzzer cannot guess: magic bytes, checksums and the numbers that follow from a place. All other
-//! bytes stay unchanged, so that the decoders see them.
+//! Repairs the bytes that a fuzzer cannot guess: magic bytes, checksums, and numbers that follow from a position. All
+//! other bytes stay unchanged, so that the fuzzer still decides them.
 
-use super::database::{ID, OPENING};
 use crate::storage::keys;
 use crate::testing::lab::file_format::{
     ALIGN, FileKind, PART_BYTES, entry_checksum, put, seal_payload, u32_at, u64_at,
 };
 
-/// Longer payloads are shortened: a fuzzer's inputs are short.
+/// The id of the database and of its store.
+pub(super) const ID: u128 = 0x6675_7a7a;
+/// The id of the first opening.
+pub(super) const OPENING: u64 = 1;
+/// The checksum seed of a single frame.
+pub(super) const FRAME_SEED: u32 = 0xfeed;
+/// Longer payloads are shortened, because the inputs of a fuzzer are short.
 const PAYLOAD_BYTES_MAX: u32 = 0xff8;
-/// In the highest byte of a frame's kind, or of a record's length: the frame or record and all after it stay as they are.
-const AS_IT_IS: u8 = 0x80;
+/// A bit in the highest byte of a frame's kind or of a record's length. If it is set, repair stops before this frame or
+/// record.
+const UNREPAIRED: u8 = 0x80;
 
 /// The key tags that the first byte of a pair chooses from.
 const TAGS: [&[u8]; 11] = [
@@ -27,30 +33,30 @@ const TAGS: [&[u8]; 11] = [
     keys::IDENTITY,
 ];
 
-/// The header of a segment of the database with [`ID`].
+/// Repairs the header of a segment of the database with [`ID`].
 pub(super) fn segment_header(bytes: &[u8]) -> Vec<u8> {
     let mut repaired = bytes.to_vec();
     FileKind::Segment.write_header(&mut repaired, ID);
     repaired
 }
 
-/// A frame with its checksums; its kind becomes a known one, its length one that is there.
-pub(super) fn frame(bytes: &[u8], seed: u32) -> Vec<u8> {
+/// Repairs the checksums of a frame with [`FRAME_SEED`]. Also makes its kind valid and its length fit into `bytes`.
+pub(super) fn frame(bytes: &[u8]) -> Vec<u8> {
     let mut repaired = bytes.to_vec();
-    frame_at(&mut repaired, 0, seed, None);
+    frame_at(&mut repaired, 0, FRAME_SEED, None);
     repaired
 }
 
-/// Mends the frame at `at`, with this sequence number if there is one, and gives where it ends; nothing if it stays as it
-/// is.
+/// Repairs the frame at `at`, and sets its sequence number if one is given. Returns the end of the frame, or `None` if
+/// the frame is not repaired.
 fn frame_at(bytes: &mut [u8], at: usize, seed: u32, sequence: Option<u64>) -> Option<usize> {
-    if at + PART_BYTES + 8 > bytes.len() || bytes[at + 7] & AS_IT_IS != 0 {
+    if at + PART_BYTES + 8 > bytes.len() || bytes[at + 7] & UNREPAIRED != 0 {
         return None;
     }
     let room = (bytes.len() - at - PART_BYTES) as u32 & !7;
     let len = (u32_at(bytes, at)? & PAYLOAD_BYTES_MAX).clamp(8, room);
     put(bytes, at, &len.to_le_bytes());
-    // A known one stays.
+    // A valid kind stays unchanged.
     let kind = u32_at(bytes, at + 4)?.wrapping_sub(1) % 4 + 1;
     put(bytes, at + 4, &kind.to_le_bytes());
     if let Some(sequence) = sequence {
@@ -61,7 +67,7 @@ fn frame_at(bytes: &mut [u8], at: usize, seed: u32, sequence: Option<u64>) -> Op
     Some(at + PART_BYTES + len as usize)
 }
 
-/// Gives the part at `at` this sequence number, and one that is synced before it.
+/// Sets the sequence number of the part at `at`, and limits its synced sequence number to `sequence`.
 fn put_sequence(kind: FileKind, bytes: &mut [u8], at: usize, sequence: u64) -> Option<()> {
     let layout = kind.layout();
     put(bytes, at + layout.sequence, &sequence.to_le_bytes());
@@ -70,7 +76,8 @@ fn put_sequence(kind: FileKind, bytes: &mut [u8], at: usize, sequence: u64) -> O
     Some(())
 }
 
-/// Mends the file's header, with these numbers at their offsets, and its parts up to the first that stays as it is.
+/// Repairs the file's header, sets these numbers at their offsets, and repairs the parts up to the first that `part_at`
+/// leaves unrepaired.
 fn file(
     kind: FileKind,
     bytes: &[u8],
@@ -90,7 +97,7 @@ fn file(
     repaired
 }
 
-/// The first segment of the first opening.
+/// Repairs the first segment of the first opening.
 pub(super) fn segment(bytes: &[u8]) -> Vec<u8> {
     let numbers = [(32, 1), (56, OPENING), (64, 0)];
     file(FileKind::Segment, bytes, &numbers, |bytes, at, seed, sequence| {
@@ -98,7 +105,7 @@ pub(super) fn segment(bytes: &[u8]) -> Vec<u8> {
     })
 }
 
-/// The only file of the store with [`ID`].
+/// Repairs the only file of the store with [`ID`].
 pub(super) fn store_file(bytes: &[u8]) -> Vec<u8> {
     let numbers = [(28, 1), (36, 1), (44, 0), (52, 1), (68, 0)]
         .into_iter()
@@ -107,14 +114,14 @@ pub(super) fn store_file(bytes: &[u8]) -> Vec<u8> {
     file(FileKind::StoreFile, bytes, &numbers, record_at)
 }
 
-/// Mends the record at `at` and gives where it ends; nothing if it stays as it is.
+/// Repairs the record at `at`. Returns its end, or `None` if the record is not repaired.
 fn record_at(bytes: &mut [u8], at: usize, seed: u32, sequence: u64) -> Option<usize> {
-    if at + PART_BYTES > bytes.len() || bytes[at + 3] & AS_IT_IS != 0 {
+    if at + PART_BYTES > bytes.len() || bytes[at + 3] & UNREPAIRED != 0 {
         return None;
     }
-    let wanted = at + PART_BYTES + (u32_at(bytes, at)? & PAYLOAD_BYTES_MAX) as usize;
+    let limit = at + PART_BYTES + (u32_at(bytes, at)? & PAYLOAD_BYTES_MAX) as usize;
     let mut entry = at + PART_BYTES;
-    while let Some(end) = entry_at(bytes, entry, wanted.min(bytes.len()), seed) {
+    while let Some(end) = entry_at(bytes, entry, limit.min(bytes.len()), seed) {
         entry = end;
     }
     let len = (entry - at - PART_BYTES) as u32;
@@ -125,7 +132,7 @@ fn record_at(bytes: &mut [u8], at: usize, seed: u32, sequence: u64) -> Option<us
     Some((at + PART_BYTES + len as usize).next_multiple_of(ALIGN))
 }
 
-/// Mends the entry at `at` if it has room up to `limit`, and gives where it ends.
+/// Repairs the entry at `at` if it fits before `limit`. Returns its end.
 fn entry_at(bytes: &mut [u8], at: usize, limit: usize, seed: u32) -> Option<usize> {
     let header = bytes.get(at..at + 6)?;
     let key_len = usize::from(header[0] % 32).max(1);
@@ -143,8 +150,8 @@ fn entry_at(bytes: &mut [u8], at: usize, limit: usize, seed: u32) -> Option<usiz
     Some(end)
 }
 
-/// Keys and values: the first byte chooses a key's tag, one more gives the length of the rest of the key, two that of the
-/// value. What is cut short is left out.
+/// Reads keys and values. The first byte of a pair chooses the key's tag, the next byte is the length of the rest of
+/// the key, and the next two bytes are the length of the value. An incomplete pair at the end is left out.
 pub(super) fn pairs(bytes: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     let (mut pairs, mut rest) = (Vec::new(), bytes);
     while let Some((&[tag, key_len, low, high], after)) = rest.split_first_chunk() {
@@ -162,7 +169,7 @@ pub(super) fn pairs(bytes: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     pairs
 }
 
-/// The bytes that [`pairs`] reads these from.
+/// The inverse of [`pairs`].
 pub(super) fn from_pairs(pairs: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (key, value) in pairs {

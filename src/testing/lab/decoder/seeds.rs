@@ -1,9 +1,10 @@
-//! The inputs to begin with. Those of files come from a real database after the standard workload, with a checkpoint.
+//! The inputs with which a fuzzer begins. Inputs that are files or values come from a real database after the standard
+//! workload, with a checkpoint.
 
 use std::path::Path;
 
-use super::database::{SEGMENT, StoredPairs, content, new_store, open_with, pairs_of};
-use super::{FRAME_SEED, database, repair};
+use super::database::{self, SEGMENT, StoredPairs, content, new_store, open_with, pairs_of};
+use super::{from_bytes, repair};
 use crate::storage::{MemoryStore, StorageEngine};
 use crate::testing::plan::Plan;
 use crate::testing::workload::Workload;
@@ -44,7 +45,7 @@ pub(super) fn values(prefix: &[u8]) -> Vec<Vec<u8>> {
     unsealed(prefix).into_iter().map(|(_, value)| value).collect()
 }
 
-/// The first page of each shard: any other needs those before it.
+/// The first page of each shard. Any other page needs the pages before it.
 pub(super) fn pages(prefix: &[u8]) -> Vec<Vec<u8>> {
     let first = unsealed(prefix)
         .into_iter()
@@ -64,10 +65,8 @@ pub(super) fn segment_header() -> Vec<Vec<u8>> {
 }
 
 pub(super) fn frame() -> Vec<Vec<u8>> {
-    let repaired = frames(&segment())
-        .into_iter()
-        .map(|frame| repair::frame(&frame, FRAME_SEED));
-    repaired.filter(|frame| super::frame(frame)).collect()
+    let repaired = frames(&segment()).into_iter().map(|frame| repair::frame(&frame));
+    repaired.filter(|frame| from_bytes::frame(frame)).collect()
 }
 
 pub(super) fn events() -> Vec<Vec<u8>> {
@@ -75,15 +74,16 @@ pub(super) fn events() -> Vec<Vec<u8>> {
     frames.map(|frame| frame[32..].to_vec()).collect()
 }
 
-/// Mending begins a segment anew: one with a checkpoint marker is for a store that has the checkpoint.
+/// A segment with a few frames and one with all, if the decoder accepts them. Repair gives a segment new sequence
+/// numbers, so a checkpoint marker in it can need a checkpoint that the store lacks.
 pub(super) fn log() -> Vec<Vec<u8>> {
     let (segment, frames) = (segment(), frames(&segment()));
-    let begin = |len: usize| {
+    let first_frames = |len: usize| {
         let frames_bytes: usize = frames.iter().take(len).map(Vec::len).sum();
         segment[..SEGMENT_HEADER_BYTES + frames_bytes].to_vec()
     };
-    let begins = [begin(6), begin(frames.len())].into_iter();
-    begins.filter(|bytes| database::log(bytes)).collect()
+    let segments = [first_frames(6), first_frames(frames.len())].into_iter();
+    segments.filter(|bytes| database::log(bytes)).collect()
 }
 
 /// The file of a store with a few records.
@@ -93,9 +93,9 @@ pub(super) fn store() -> Vec<Vec<u8>> {
     for round in 0..6_u8 {
         store
             .put(&[round % 4; 3], &[round; 20])
-            .expect("a sound disk takes writes");
+            .expect("a sound disk accepts writes");
     }
-    store.delete(&[1; 3]).expect("a sound disk takes writes");
+    store.delete(&[1; 3]).expect("a sound disk accepts writes");
     store.flush().expect("a sound disk syncs");
     vec![
         content(&disk)

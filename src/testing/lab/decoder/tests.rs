@@ -1,11 +1,16 @@
+use std::path::Path;
+
+use super::repair::ID;
 use super::*;
 use crate::testing::workload::Random;
+use crate::wal::frame::FrameHeader;
+use crate::wal::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
 
 const SEED: u64 = 0x6465_636f_6465;
-/// How many changed inputs each decoder gets here. `tests/fuzz` looks for more, guided by coverage.
+/// The number of changed inputs for each decoder in these tests. `tests/fuzz` tries more, guided by coverage.
 const CHANGED_LEN: u64 = 1000;
 
-/// A change as a fuzzer makes them.
+/// Makes one change of the kinds that a fuzzer makes.
 fn change(random: &mut Random, bytes: &mut Vec<u8>, other: &[u8]) {
     let at = random.below(bytes.len() as u64 + 1) as usize;
     let odd = [0, 1, 0x7f, 0x80, 0xff];
@@ -29,7 +34,7 @@ fn change(random: &mut Random, bytes: &mut Vec<u8>, other: &[u8]) {
 }
 
 #[test]
-fn every_decoder_has_a_name_of_its_own_and_is_found_by_it() {
+fn every_decoder_has_a_unique_name_and_is_found_by_it() {
     for &decoder in Decoder::ALL {
         let of_name = Decoder::ALL.iter().filter(|other| other.name() == decoder.name());
         assert_eq!(of_name.count(), 1, "{decoder}");
@@ -41,8 +46,8 @@ fn every_decoder_has_a_name_of_its_own_and_is_found_by_it() {
 }
 
 #[test]
-fn what_is_mended_is_read_as_far_as_it_was_mended() {
-    // Frames and records with any content pass, so that it is their content that a fuzzer explores.
+fn a_repaired_file_is_decoded_up_to_its_first_unrepaired_part() {
+    // Frames and records with random content pass the checks of headers, so a fuzzer explores the content.
     let mut random = Random::new(SEED);
     let mut noise: Vec<u8> = (0..400).map(|_| random.next_u64() as u8 & 0x7f).collect();
     let segment = repair::segment(&noise);
@@ -52,7 +57,7 @@ fn what_is_mended_is_read_as_far_as_it_was_mended() {
     assert!(frame.payload(&segment[SEGMENT_HEADER_BYTES..]).is_some());
     assert_eq!(frame.sequence, 1);
     assert!(database::store(&noise));
-    // A mark leaves the rest torn.
+    // A set bit leaves the first frame and all later ones unrepaired.
     noise[SEGMENT_HEADER_BYTES + 7] |= 0x80;
     assert!(FrameHeader::decode(&repair::segment(&noise)[SEGMENT_HEADER_BYTES..], seed).is_none());
 }
@@ -62,7 +67,7 @@ mod full {
     use super::*;
 
     #[test]
-    fn every_decoder_accepts_its_seeds_and_what_is_made_of_them_is_refused_or_sound() {
+    fn every_decoder_accepts_its_seeds_and_refuses_some_changed_seeds_without_a_panic() {
         for decoder in Decoder::ALL {
             let mut random = Random::new(SEED);
             let seeds = decoder.seeds();

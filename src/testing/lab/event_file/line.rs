@@ -21,7 +21,7 @@ pub(super) enum Column {
     Cohorts,
 }
 
-/// The columns and their names, in the order of a file that does not name them.
+/// The columns and their names, in the order of a file without a header.
 const COLUMNS: [(Column, &str); 6] = [
     (Column::AtMs, "at_ms"),
     (Column::Signal, "signal"),
@@ -45,7 +45,7 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// The layout that follows from the first line, and true if this line is a header and no event.
+    /// The layout that follows from the first line, and true if this line is a header.
     pub(super) fn of_first_line(line: &[u8]) -> Result<(Self, bool), LineFault> {
         let separator = if line.contains(&b'\t') { b'\t' } else { b',' };
         let fields = split(line, separator)?;
@@ -57,8 +57,9 @@ impl Layout {
             return Err((
                 None,
                 format!(
-                    "it begins with \"{first}\", so it is no event, and as a header it must name a column at_ms; the columns \
-                     are at_ms, signal, entity, weight, user and cohorts, between commas or tabs"
+                    "\"{first}\" begins neither an event nor a header: an event begins with a number, and a header \
+                     must name a column at_ms; the columns are at_ms, signal, entity, weight, user and cohorts, \
+                     separated by commas or tabs"
                 ),
             ));
         } else {
@@ -70,7 +71,7 @@ impl Layout {
     pub(super) fn fields<'a>(&'a self, line: &'a [u8]) -> Result<LineFields<'a>, LineFault> {
         let values = split(line, self.separator)?;
         if values.len() > self.columns.len() {
-            let reason = format!("there are only {} columns", self.columns.len());
+            let reason = format!("the file has only {} columns", self.columns.len());
             return Err((Some(self.columns.len() + 1), reason));
         }
         Ok(LineFields {
@@ -91,16 +92,16 @@ fn named_columns(fields: &[Cow<'_, [u8]>]) -> Result<Vec<Column>, LineFault> {
         let named = COLUMNS
             .into_iter()
             .find(|(_, name)| field.eq_ignore_ascii_case(name.as_bytes()));
-        let fault = |what| (Some(index + 1), format!("{what} \"{}\"", field.escape_ascii()));
-        let (column, _) = named.ok_or_else(|| fault("no column is called"))?;
+        let fault = |problem| (Some(index + 1), format!("{problem} \"{}\"", field.escape_ascii()));
+        let (column, _) = named.ok_or_else(|| fault("unknown column"))?;
         if columns.contains(&column) {
-            return Err(fault("there are two columns"));
+            return Err(fault("second column"));
         }
         columns.push(column);
     }
-    for needed in [Column::Signal, Column::Entity] {
-        if !columns.contains(&needed) {
-            return Err((None, format!("the column {} is missing", needed.name())));
+    for required in [Column::Signal, Column::Entity] {
+        if !columns.contains(&required) {
+            return Err((None, format!("the column {} is missing", required.name())));
         }
     }
     Ok(columns)
@@ -113,7 +114,7 @@ pub(super) struct LineFields<'a> {
 }
 
 /// The number of a declared signal, and true if it allows negative weights.
-pub(super) fn declared(schema: &Schema, name: &[u8]) -> Result<(SignalId, bool), String> {
+pub(super) fn declared_signal(schema: &Schema, name: &[u8]) -> Result<(SignalId, bool), String> {
     let signal = schema.signal_id(name).map_err(|error| error.to_string())?;
     let allows_negative = schema
         .get(signal)
@@ -122,15 +123,16 @@ pub(super) fn declared(schema: &Schema, name: &[u8]) -> Result<(SignalId, bool),
 }
 
 impl LineFields<'_> {
-    /// The event. `signal` returns the number of the signal with this name, and true if the signal allows negative weights.
+    /// The event. `signal` returns the number of the signal with this name, and true if the signal allows negative
+    /// weights.
     pub(super) fn event(
         &self,
         signal: impl FnOnce(&[u8]) -> Result<(SignalId, bool), String>,
     ) -> Result<Event, LineFault> {
-        let (at, name) = self.needed(Column::Signal)?;
+        let (at, name) = self.required(Column::Signal)?;
         let (signal, allows_negative) = signal(name).map_err(|reason| (Some(at), reason))?;
-        let (_, at_ms) = self.needed_number(Column::AtMs)?;
-        let (_, entity) = self.needed_number(Column::Entity)?;
+        let (_, at_ms) = self.required_number(Column::AtMs)?;
+        let (_, entity) = self.required_number(Column::Entity)?;
         Ok(Event {
             entity: EntityId(entity),
             signal,
@@ -147,10 +149,10 @@ impl LineFields<'_> {
         };
         let refused = |reason: &str| Err((Some(at), format!("weight {weight}: {reason}")));
         if !weight.is_finite() {
-            return refused("a weight is a finite number");
+            return refused("a weight must be a finite number");
         }
         if weight.abs() > WEIGHT_ABS_MAX {
-            return refused("it is above the engine's limit");
+            return refused("the absolute value is above the engine's limit");
         }
         if weight < 0.0 && !allows_negative {
             return refused("the signal does not allow negative weights");
@@ -166,20 +168,20 @@ impl LineFields<'_> {
         let cohort = |text: &[u8]| number(at, Column::Cohorts, text.trim_ascii()).map(CohortId);
         let cohorts = cohorts.map(cohort).collect::<Result<Vec<_>, _>>()?;
         if cohorts.len() > EVENT_COHORTS_MAX {
-            let reason = format!("there are more than {EVENT_COHORTS_MAX} cohorts");
+            let reason = format!("an event can have at most {EVENT_COHORTS_MAX} cohorts");
             return Err((Some(at), reason));
         }
         Ok(cohorts)
     }
 
-    /// The column's number, from 1, and its value, unless there is none.
+    /// The column's number, from 1, and its value; `None` if the value is missing or empty.
     fn value(&self, column: Column) -> Option<(usize, &[u8])> {
         let index = self.columns.iter().position(|&other| other == column)?;
         let value = self.values.get(index).filter(|value| !value.is_empty())?;
         Some((index + 1, value))
     }
 
-    fn needed(&self, column: Column) -> Result<(usize, &[u8]), LineFault> {
+    fn required(&self, column: Column) -> Result<(usize, &[u8]), LineFault> {
         self.value(column).ok_or_else(|| {
             let index = self.columns.iter().position(|&other| other == column);
             (
@@ -196,8 +198,8 @@ impl LineFields<'_> {
             .transpose()
     }
 
-    fn needed_number<T: FromStr>(&self, column: Column) -> Result<(usize, T), LineFault> {
-        let (at, value) = self.needed(column)?;
+    fn required_number<T: FromStr>(&self, column: Column) -> Result<(usize, T), LineFault> {
+        let (at, value) = self.required(column)?;
         Ok((at, number(at, column, value)?))
     }
 }
@@ -243,7 +245,8 @@ fn split(line: &[u8], separator: u8) -> Result<Vec<Cow<'_, [u8]>>, LineFault> {
     }
 }
 
-/// The field whose opening quote was before `rest`, and the rest of the line after the next separator, if there is one.
+/// The field whose opening quote is before `rest`, and the rest of the line after the next separator, if the line has
+/// one.
 fn quoted(rest: &[u8], separator: u8) -> Option<(Vec<u8>, Option<&[u8]>)> {
     let mut field = Vec::new();
     let mut at = 0;

@@ -1,4 +1,6 @@
-//! Events from text files: one event a line.
+//! Events from text files with one event on each line.
+//!
+//! Owns the format of these files. A wrong line is refused with its number, and later lines can still be read.
 //!
 //! | column | content | if missing or empty |
 //! |---|---|---|
@@ -9,19 +11,22 @@
 //! | `user` | 0 to 2^64 - 1 | no user |
 //! | `cohorts` | any number of cohorts, 0 to 2^64 - 1, separated by <code>&#124;</code> or `;` | none |
 //!
-//! If the first line has a tab, tabs separate the fields, else commas. Spaces around a field do not count. A field may stand in
-//! double quotes; a quote inside it is written twice. The first line can name the columns, in small or capital letters: one of
-//! the names must be `at_ms`, and the columns are in the order of the names. Without names they are in the order of the table.
-//! Empty lines and lines that begin with `#` do not count, nor do a byte order mark and carriage returns before line ends. The
-//! text is UTF-8. Compressed files and UTF-16 are recognised by their first bytes, and refused.
+//! If the first line has a tab, tabs separate the fields, else commas. Spaces around a field are ignored. A field may
+//! be in double quotes; a quote inside it is written twice.
+//!
+//! The first line can be a header with the names of the columns, in small or capital letters. One of the names must be
+//! `at_ms`, and the columns are in the order of the names. Without a header they are in the order of the table.
+//!
+//! Empty lines and lines that begin with `#` are ignored, and so are a byte order mark and carriage returns before line
+//! ends. The text is UTF-8. Compressed files and UTF-16 are recognised by their first bytes and refused.
 
+mod file_events;
 mod line;
-mod own;
 #[cfg(test)]
 mod tests;
 mod workload;
 
-pub use own::OwnEvents;
+pub use file_events::FileEvents;
 pub use workload::{schema_for, workload_from_events};
 
 use std::fmt;
@@ -29,13 +34,13 @@ use std::io::{BufRead, Read};
 
 use crate::Schema;
 use crate::testing::workload::Event;
-use line::{Layout, LineFault, LineFields, declared};
+use line::{Layout, LineFault, LineFields, declared_signal};
 
-/// The longest line that is read, in bytes; longer ones are refused without being kept in memory.
+/// The largest length of a line in bytes. A longer line is refused and not read into memory.
 pub const LINE_BYTES_MAX: usize = 64 << 10;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-/// The first bytes of files that are no text, and the names of their formats.
+/// The first bytes of files that are not UTF-8 text, and the names of their formats.
 const FOREIGN_BEGINNINGS: [(&[u8], &str); 8] = [
     (b"\x1f\x8b", "compressed (gzip)"),
     (b"PK\x03\x04", "a zip archive"),
@@ -47,12 +52,12 @@ const FOREIGN_BEGINNINGS: [(&[u8], &str); 8] = [
     (b"\xfe\xff", "UTF-16"),
 ];
 
-/// A line that is no event.
+/// A refused line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LineError {
     /// The line's number, from 1.
     pub line: u64,
-    /// The column's number, from 1, if one column is at fault.
+    /// The number of the wrong column, from 1; `None` if the fault is not in one column.
     pub column: Option<usize>,
     /// The cause of the refusal.
     pub reason: String,
@@ -70,8 +75,8 @@ impl fmt::Display for LineError {
 
 impl std::error::Error for LineError {}
 
-/// A reader of events: an iterator that gives the event of each line in order, or why the line is none, and goes on.
-/// Only a failed read ends it early.
+/// A reader of events: an iterator over the lines in order, with the event or the error of each line. It continues
+/// after a refused line, and ends early only after a failed read or in a file of another format.
 ///
 /// # Examples
 /// ```
@@ -88,7 +93,7 @@ pub struct EventFile<'a, R> {
 }
 
 impl<'a, R: BufRead> EventFile<'a, R> {
-    /// Reads events of the signals of `schema`; of bytes in memory, give them as a slice.
+    /// Reads events with the signals of `schema`. A byte slice is a `reader` too.
     pub fn parse(reader: R, schema: &'a Schema) -> Self {
         Self {
             lines: Lines::new(reader),
@@ -102,7 +107,7 @@ impl<R: BufRead> Iterator for EventFile<'_, R> {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.lines
-            .next_event(|fields| fields.event(|name| declared(self.schema, name)))
+            .next_event(|fields| fields.event(|name| declared_signal(self.schema, name)))
     }
 }
 
@@ -113,18 +118,18 @@ struct Lines<R> {
     /// The current line, without its end.
     line: Vec<u8>,
     number: u64,
-    /// Known from the first line that counts.
+    /// `None` until the first line that is not ignored.
     layout: Option<Layout>,
     failed: bool,
 }
 
-/// How a line was read.
+/// The result of reading a line.
 enum LineRead {
     Whole,
     TooLong,
-    /// The file begins like one of the format with this name, which is no text.
+    /// The file has the format with this name, which is not UTF-8 text.
     Foreign(&'static str),
-    /// There is none.
+    /// The file has no further line.
     End,
 }
 
@@ -139,7 +144,7 @@ impl<R: BufRead> Lines<R> {
         }
     }
 
-    /// The result of `parse` for the next line that counts and is no header.
+    /// The result of `parse` for the next line that is neither ignored nor a header.
     fn next_event<T>(
         &mut self,
         parse: impl FnOnce(&LineFields<'_>) -> Result<T, LineFault>,
@@ -152,7 +157,7 @@ impl<R: BufRead> Lines<R> {
             match self.read() {
                 Ok(LineRead::End) => return None,
                 Ok(LineRead::TooLong) => {
-                    let fault = (None, format!("it is longer than {LINE_BYTES_MAX} bytes"));
+                    let fault = (None, format!("the line is longer than {LINE_BYTES_MAX} bytes"));
                     return Some(Err(self.error(fault)));
                 }
                 Ok(LineRead::Foreign(name)) => {
@@ -197,7 +202,7 @@ impl<R: BufRead> Lines<R> {
         }
     }
 
-    /// Reads the next line, and no more of it than is allowed into memory.
+    /// Reads the next line. Keeps at most [`LINE_BYTES_MAX`] + 1 bytes of it in memory.
     fn read(&mut self) -> std::io::Result<LineRead> {
         self.line.clear();
         if self.number == 1
@@ -221,10 +226,10 @@ impl<R: BufRead> Lines<R> {
     }
 }
 
-/// The name of the format of a file that begins with these bytes and is no text. `None` if it may be text.
+/// The name of the format of a file that begins with these bytes and is not UTF-8 text. `None` if it may be text.
 fn foreign_name(beginning: &[u8]) -> Option<&'static str> {
-    let is_known = |(bytes, _): &&(&[u8], &str)| beginning.starts_with(bytes);
-    let known = FOREIGN_BEGINNINGS.iter().find(is_known).map(|(_, name)| *name);
+    let begins = |(bytes, _): &&(&[u8], &str)| beginning.starts_with(bytes);
+    let name = FOREIGN_BEGINNINGS.iter().find(begins).map(|(_, name)| *name);
     // In UTF-16 one of the two bytes of each ASCII character is 0.
-    known.or_else(|| (beginning.iter().take(2).any(|byte| *byte == 0)).then_some("UTF-16 or binary"))
+    name.or_else(|| (beginning.iter().take(2).any(|byte| *byte == 0)).then_some("UTF-16 or binary"))
 }

@@ -1,9 +1,9 @@
-//! Files good and bad, and the sample.
+//! Tests of valid files, of refused files, and of the sample file.
 
 use std::fmt::Write;
 use std::io::{self, BufReader, Read};
 
-use super::{EventFile, LINE_BYTES_MAX, LineError, OwnEvents, schema_for, workload_from_events};
+use super::{EventFile, FileEvents, LINE_BYTES_MAX, LineError, schema_for, workload_from_events};
 use crate::testing::model::Model;
 use crate::testing::workload::{Event, Operation, Random, STANDARD_NOW_MS, standard_schema};
 use crate::{CohortId, EntityId, Schema, SignalId, UserId};
@@ -24,7 +24,7 @@ fn parse(text: impl AsRef<[u8]>) -> Vec<Result<Event, LineError>> {
 }
 
 #[test]
-fn columns_come_in_any_order_the_optional_ones_may_be_missing_and_what_does_not_count_is_passed_over() {
+fn a_file_may_reorder_columns_omit_optional_ones_and_have_comments_and_empty_lines() {
     let max = u64::MAX;
     let full = Event {
         weight: -2.5e-3,
@@ -37,7 +37,8 @@ fn columns_come_in_any_order_the_optional_ones_may_be_missing_and_what_does_not_
         user: Some(UserId(user)),
         ..event
     };
-    let uncounted = "\u{feff}# events\r\n\r\nat_ms,signal,entity\r\n  # more\r\n1,view,2\r\n\t\r\n3,like,4\r";
+    let with_ignored =
+        "\u{feff}# events\r\n\r\nat_ms,signal,entity\r\n  # more\r\n1,view,2\r\n\t\r\n3,like,4\r";
     let cases: [(&str, Vec<Event>); 7] = [
         (
             &full_text,
@@ -51,7 +52,7 @@ fn columns_come_in_any_order_the_optional_ones_may_be_missing_and_what_does_not_
             "signal, user ,entity,at_ms\nlike, 4,7 ,10",
             vec![of_user(4, event(10, 1, 7))],
         ),
-        (uncounted, vec![event(1, 0, 2), event(3, 1, 4)]),
+        (with_ignored, vec![event(1, 0, 2), event(3, 1, 4)]),
         ("", vec![]),
         ("\u{feff}", vec![]),
         ("# nothing", vec![]),
@@ -63,7 +64,7 @@ fn columns_come_in_any_order_the_optional_ones_may_be_missing_and_what_does_not_
 }
 
 #[test]
-fn quoted_fields_hold_separators_and_quotes() {
+fn quoted_fields_may_contain_separators_and_quotes() {
     let schema = schema_for(&["a,b", "say \"hi\""]);
     let text = "1,\"a,b\",2\n3, \"say \"\"hi\"\"\" ,4,\"2\"\n5,\"a,b,6\n7,\"a,b\"x,8";
     let found: Vec<_> = EventFile::parse(text.as_bytes(), &schema).collect();
@@ -81,7 +82,7 @@ fn quoted_fields_hold_separators_and_quotes() {
 }
 
 #[test]
-fn each_bad_line_is_refused_with_its_number_and_column_and_the_others_are_read() {
+fn a_wrong_line_is_refused_with_its_number_and_column_and_the_other_lines_are_read() {
     let many = format!("1,view,1,1,1,{}", vec!["1"; 65].join("|"));
     let bad: [(&[u8], &str); 11] = [
         (b"2,veiw,2", "2: the schema has no signal \"veiw\""),
@@ -92,10 +93,10 @@ fn each_bad_line_is_refused_with_its_number_and_column_and_the_others_are_read()
             b"1,view,18446744073709551616",
             "3: entity \"18446744073709551616\" is not a number in its range",
         ),
-        (b"1,view,1,NaN", "4: weight NaN: a weight is a finite number"),
+        (b"1,view,1,NaN", "4: weight NaN: a weight must be a finite number"),
         (
             b"1,view,1,1e13",
-            "4: weight 10000000000000: it is above the engine's limit",
+            "4: weight 10000000000000: the absolute value is above the engine's limit",
         ),
         (
             b"1,view,1,-1",
@@ -109,9 +110,9 @@ fn each_bad_line_is_refused_with_its_number_and_column_and_the_others_are_read()
             b"1,view,1,1,1,1||2",
             "6: cohorts \"\" is not a number in its range",
         ),
-        (b"1,view,1,1,1,1,1", "7: there are only 6 columns"),
+        (b"1,view,1,1,1,1,1", "7: the file has only 6 columns"),
     ];
-    let too_many = (many.as_bytes(), "6: there are more than 64 cohorts");
+    let too_many = (many.as_bytes(), "6: an event can have at most 64 cohorts");
     for (line, expected) in bad.into_iter().chain([too_many]) {
         let found = parse([b"1,view,2\n", line, b"\n3,view,2\n"].concat());
         let [Ok(first), Err(error), Ok(last)] = &found[..] else {
@@ -123,11 +124,11 @@ fn each_bad_line_is_refused_with_its_number_and_column_and_the_others_are_read()
     for (header, expected) in [
         (
             "at_ms,signal,entity,colour",
-            "line 1, column 4: no column is called \"colour\"",
+            "line 1, column 4: unknown column \"colour\"",
         ),
         (
             "at_ms,signal,entity,at_ms",
-            "line 1, column 4: there are two columns \"at_ms\"",
+            "line 1, column 4: second column \"at_ms\"",
         ),
         ("at_ms,signal,user", "line 1: the column entity is missing"),
     ] {
@@ -139,24 +140,24 @@ fn each_bad_line_is_refused_with_its_number_and_column_and_the_others_are_read()
 }
 
 #[test]
-fn an_overlong_line_is_refused_without_being_kept_and_the_next_one_is_read() {
+fn a_line_that_is_too_long_is_refused_and_not_read_into_memory() {
     let text = format!("1,view,2\n{}\n3,view,2", "x".repeat(10 * LINE_BYTES_MAX));
     let schema = standard_schema();
     let mut file = EventFile::parse(BufReader::with_capacity(100, text.as_bytes()), &schema);
     assert_eq!(file.next(), Some(Ok(event(1, 0, 2))));
     let error = file.next().unwrap().unwrap_err();
-    assert_eq!(error.to_string(), "line 2: it is longer than 65536 bytes");
+    assert_eq!(error.to_string(), "line 2: the line is longer than 65536 bytes");
     assert!(file.lines.line.capacity() <= 2 * LINE_BYTES_MAX);
     assert_eq!(file.next(), Some(Ok(event(3, 0, 2))));
     assert_eq!(file.next(), None);
 }
 
 #[test]
-fn a_failed_read_ends_the_file_after_everything_before_it() {
+fn a_failed_read_ends_the_iteration_after_all_events_before_it() {
     struct BrokenReader;
     impl Read for BrokenReader {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-            Err(io::Error::other("the disk is gone"))
+            Err(io::Error::other("the disk failed"))
         }
     }
     let schema = standard_schema();
@@ -166,21 +167,21 @@ fn a_failed_read_ends_the_file_after_everything_before_it() {
     assert_eq!(found[0], Ok(event(1, 0, 2)));
     assert_eq!(
         found[1].as_ref().unwrap_err().to_string(),
-        "line 2: the disk is gone"
+        "line 2: the disk failed"
     );
 }
 
-fn own(text: impl AsRef<[u8]>) -> OwnEvents {
-    OwnEvents::read(text.as_ref(), |_| true)
+fn read_events(text: impl AsRef<[u8]>) -> FileEvents {
+    FileEvents::read(text.as_ref(), |_| true)
 }
 
-fn refusal(text: impl AsRef<[u8]>) -> String {
-    let refused = own(text).refused.expect("a refused line");
+fn refusal_of(text: impl AsRef<[u8]>) -> String {
+    let refused = read_events(text).refused.expect("a refused line");
     refused.to_string()
 }
 
 #[test]
-fn names_of_columns_may_have_capital_letters_and_quotes_but_one_of_them_must_be_at_ms() {
+fn a_header_may_have_capital_letters_and_quotes_and_must_name_at_ms() {
     for header in [
         "At_MS,Signal,ENTITY",
         "\"at_ms\",\"signal\",\"entity\"",
@@ -188,7 +189,7 @@ fn names_of_columns_may_have_capital_letters_and_quotes_but_one_of_them_must_be_
     ] {
         let separator = if header.contains('\t') { '\t' } else { ',' };
         let line = ["5", "\"view\"", "7"].join(&separator.to_string());
-        let read = own(format!("{header}\n{line}\n"));
+        let read = read_events(format!("{header}\n{line}\n"));
         assert_eq!(
             (read.refused, read.events),
             (None, vec![event(5, 0, 7)]),
@@ -202,7 +203,7 @@ fn names_of_columns_may_have_capital_letters_and_quotes_but_one_of_them_must_be_
         "\"ts\"\t\"signal\"",
         "at_ms;signal;entity",
     ] {
-        let refused = refusal(format!("# ours\n{header}\n5,view,7\n"));
+        let refused = refusal_of(format!("# a comment\n{header}\n5,view,7\n"));
         assert!(
             refused.starts_with("line 2: ") && refused.contains("must name a column at_ms"),
             "{refused}"
@@ -225,8 +226,8 @@ fn compressed_files_and_utf_16_are_recognised_by_their_first_bytes() {
         (b"\xfe\xff\0a".to_vec(), "UTF-16"),
     ];
     for (bytes, name) in files {
-        let read = own(&bytes);
-        let refused = read.refused.expect("it is refused").to_string();
+        let read = read_events(&bytes);
+        let refused = read.refused.expect("the file is refused").to_string();
         assert!(
             refused.starts_with("line 1: ") && refused.contains(name),
             "{refused}"
@@ -246,21 +247,21 @@ impl Read for Counted<'_> {
 }
 
 #[test]
-fn a_name_that_is_too_long_or_one_too_many_is_refused_with_its_line_and_no_later_line_is_read() {
-    let long = refusal(format!("1,view,2\n2,{},3\n", "x".repeat(256)));
+fn a_signal_name_over_a_limit_is_refused_and_no_later_line_is_read() {
+    let long = refusal_of(format!("1,view,2\n2,{},3\n", "x".repeat(256)));
     assert!(
         long.starts_with("line 2, column 2: ") && long.contains("255"),
         "{long}"
     );
-    assert_eq!(own(format!("2,{},3\n", "x".repeat(255))).events.len(), 1);
+    assert_eq!(read_events(format!("2,{},3\n", "x".repeat(255))).events.len(), 1);
     let mut text = String::new();
     for number in 0..120_000 {
         writeln!(text, "{number},signal {number},3").unwrap();
     }
     let mut read_bytes = 0;
     let reader = BufReader::with_capacity(64, Counted(text.as_bytes(), &mut read_bytes));
-    let read = OwnEvents::read(reader, |_| true);
-    let refused = read.refused.expect("it is refused").to_string();
+    let read = FileEvents::read(reader, |_| true);
+    let refused = read.refused.expect("the file is refused").to_string();
     assert!(
         refused.starts_with("line 1025, column 2: ") && refused.contains("1024"),
         "{refused}"
@@ -270,10 +271,10 @@ fn a_name_that_is_too_long_or_one_too_many_is_refused_with_its_line_and_no_later
 }
 
 #[test]
-fn the_years_of_the_times_are_shown_and_unlikely_years_come_with_a_hint_about_the_unit() {
-    let years = |at: i64| own(format!("{at},view,1\n{at},view,1\n")).years();
+fn the_years_of_the_event_times_are_shown_and_unlikely_years_add_a_hint_about_the_unit() {
+    let years = |at: i64| read_events(format!("{at},view,1\n{at},view,1\n")).years();
     assert_eq!(years(1_700_000_000_000), "their times lie in the year 2023");
-    let mixed = own("1600000000000,view,1\n1700000000000,view,1\n").years();
+    let mixed = read_events("1600000000000,view,1\n1700000000000,view,1\n").years();
     assert_eq!(mixed, "their times lie in the years 2020 to 2023");
     for (at, year) in [
         (1_700_000_000, "1970"),
@@ -286,14 +287,17 @@ fn the_years_of_the_times_are_shown_and_unlikely_years_come_with_a_hint_about_th
 }
 
 #[test]
-fn the_caller_can_end_the_reading() {
-    let read = OwnEvents::read(&b"1,view,2\n2,view,2\n3,view,2\n"[..], |len| len < 2);
-    assert_eq!((read.events.len(), read.is_cut, read.refused), (2, true, None));
+fn the_caller_can_stop_the_reading() {
+    let read = FileEvents::read(&b"1,view,2\n2,view,2\n3,view,2\n"[..], |len| len < 2);
+    assert_eq!(
+        (read.events.len(), read.is_stopped, read.refused),
+        (2, true, None)
+    );
 }
 
 const SAMPLE: &[u8] = include_bytes!("../../../../tests/data/events.csv");
 
-/// The content of the sample, by the rule from which it was made.
+/// Makes the content of the sample file.
 fn sample() -> String {
     let mut random = Random::new(2009);
     let mut text = "# Made by a rule: see src/testing/lab/event_file/tests.rs.\n".to_owned();
@@ -329,23 +333,23 @@ fn sample_events(schema: &Schema) -> Vec<Event> {
 }
 
 #[test]
-fn the_sample_follows_its_rule_and_has_users_cohorts_several_signals_and_events_out_of_order() {
+fn the_sample_file_is_reproducible_and_has_users_cohorts_signals_and_unordered_events() {
     assert_eq!(String::from_utf8_lossy(SAMPLE), sample());
     let events = sample_events(&standard_schema());
     assert_eq!(events.len(), 200);
     assert!(events.iter().any(|event| event.cohorts.len() > 1));
     assert!(events.iter().any(|event| event.user.is_none()));
     assert!(!events.is_sorted_by_key(|event| event.at_ms));
-    let own = OwnEvents::read(SAMPLE, |_| true);
+    let read = FileEvents::read(SAMPLE, |_| true);
     assert_eq!(
-        (own.names.len(), own.refused.is_none(), own.is_cut),
+        (read.names.len(), read.refused.is_none(), read.is_stopped),
         (5, true, false)
     );
-    assert_eq!(own.events, sample_events(&own.schema()));
+    assert_eq!(read.events, sample_events(&read.schema()));
 }
 
 #[test]
-fn a_workload_from_events_has_every_event_in_order_in_calls_of_the_given_sizes() {
+fn a_workload_from_events_records_every_event_in_order_in_calls_of_the_given_sizes() {
     let events = sample_events(&standard_schema());
     let workload = workload_from_events(events.clone(), &[1, 8, 3]);
     let records = workload
@@ -358,7 +362,7 @@ fn a_workload_from_events_has_every_event_in_order_in_calls_of_the_given_sizes()
     let lens: Vec<_> = records.clone().map(Vec::len).take(4).collect();
     assert_eq!(lens, [1, 8, 3, 1]);
     assert_eq!(records.flatten().cloned().collect::<Vec<_>>(), events);
-    // The sample is out of order, the clock is not.
+    // The clock never goes back, although the times of the sample are not in order.
     let mut newest_ms = i64::MIN;
     for operation in &workload.operations {
         if let Operation::Record { now_ms, events } = operation {
@@ -367,8 +371,8 @@ fn a_workload_from_events_has_every_event_in_order_in_calls_of_the_given_sizes()
             assert_eq!(*now_ms, newest_ms);
         }
     }
-    for wanted in [Operation::Sync, Operation::Checkpoint] {
-        assert!(workload.operations.contains(&wanted), "{wanted}");
+    for expected in [Operation::Sync, Operation::Checkpoint] {
+        assert!(workload.operations.contains(&expected), "{expected}");
     }
     let changes = workload.operations.iter();
     assert!(
@@ -382,7 +386,7 @@ fn a_workload_from_events_has_every_event_in_order_in_calls_of_the_given_sizes()
     operations.for_each(|operation| model.apply(operation));
     assert_eq!(model.export().collections.len(), 2);
     let others = workload_from_events(Vec::new(), &[1]).operations.len();
-    // Of every twelve calls eight are followed by something, one of them by two things.
+    // Of twelve calls, seven are followed by one other operation and one by two.
     let len = 200 + others + 200 / 12 * 9 + 6;
     assert_eq!(workload_from_events(events, &[]).operations.len(), len);
 }

@@ -1,4 +1,4 @@
-//! From events to a schema and a workload.
+//! Makes a schema and a workload from events.
 
 use crate::limits::CO_ENGAGEMENT_RECORDS_MAX;
 use crate::testing::workload::{Event, Operation, Workload};
@@ -6,9 +6,11 @@ use crate::{CoEngagementConfig, Ring, Schema, Signal};
 
 const HOUR_MS: u64 = 3_600_000;
 
-/// A schema with the signals of these names that takes any event: half-lives of an hour and a day, the default window
-/// rings and one of four seconds. Negative weights are legal, and every positive weight feeds co-engagement. Co-engagement has
-/// short rings and few edges, so that a short file exceeds both limits. It has room for every user and item.
+/// A schema with the signals of these names. It accepts every event.
+///
+/// The half-lives are an hour and a day. The windows are the default rings and a ring of four seconds. Negative weights
+/// are legal, and every positive weight feeds co-engagement. Co-engagement has short rings and few edges, so that a
+/// short file exceeds both limits. It has room for every user and item.
 pub fn schema_for(names: &[impl AsRef<[u8]>]) -> Schema {
     let ring = |bucket_ms, buckets| Ring { bucket_ms, buckets };
     let schema = Schema::new().co_engagement(CoEngagementConfig {
@@ -30,9 +32,11 @@ pub fn schema_for(names: &[impl AsRef<[u8]>]) -> Schema {
     })
 }
 
-/// A workload that records `events` in order, in calls of `batch_sizes` events, beginning again with the first size
-/// after the last. The clock is set to the newest time of the events up to each call. At places that follow from the number of
-/// calls alone, the workload also changes two collections, syncs and makes checkpoints.
+/// A workload that records `events` in order. The numbers of events in each call are `batch_sizes`, repeated as often
+/// as needed. The clock of each call is the newest time of all events up to it.
+///
+/// The workload also changes two collections, syncs and makes checkpoints. The positions of these operations depend
+/// only on the number of calls.
 pub fn workload_from_events(events: Vec<Event>, batch_sizes: &[usize]) -> Workload {
     let names: [&[u8]; 2] = [b"seen", b"seen twice"];
     let mut operations: Vec<_> = names

@@ -1,4 +1,5 @@
-//! Actions of bugs at the public handle, which make other calls than the oracle hears of, and the calls that they apply to.
+//! Bugs at the public handle: their actions, and the calls that they apply to. An action makes other calls than those
+//! that the oracle records.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,88 +12,88 @@ use crate::{Clock, Error, Options, Receipt, Schema, Signal, TidalDb};
 
 type PlantedCallResult = Result<Option<Receipt>, Error>;
 
-/// Replaces the call of an operation.
-pub(super) type CallReplacement = fn(&mut CallMemory, &TidalDb, &Operation) -> PlantedCallResult;
+/// An action that replaces the call of an operation.
+pub(super) type CallAction = fn(&mut CallBugState, &TidalDb, &Operation) -> PlantedCallResult;
 
-/// A bug at the public handle. The action replaces every so many of the calls that the bug applies to.
+/// A bug at the public handle. The action replaces every `one_in`-th call that the bug applies to.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CallBug {
     /// Returns true for the operations that the bug applies to.
-    pub(super) on: fn(&Operation) -> bool,
+    pub(super) applies_to: fn(&Operation) -> bool,
     pub(super) one_in: u64,
-    pub(super) act: CallReplacement,
+    pub(super) action: CallAction,
 }
 
 /// The state of one bug in one run.
 #[derive(Debug)]
-pub(crate) struct CallMemory {
+pub(crate) struct CallBugState {
     bug: CallBug,
-    acts: FaultCount,
+    faults: FaultCount,
     is_first_run: bool,
-    /// The operations that the bug applied to.
-    matched: u64,
-    /// An operation that was acknowledged and not made.
-    held: Option<Operation>,
+    /// The number of operations that the bug applies to, so far.
+    matching_calls: u64,
+    /// An operation that is acknowledged but not yet applied.
+    pending: Option<Operation>,
 }
 
-/// Changes how the calls of `sweep` are made.
-pub(super) fn plant(bug: CallBug, sweep: CrashSweep, acts: &FaultCount) -> CrashSweep {
-    let (acts, runs) = (acts.clone(), AtomicU64::new(0));
+/// Plants `bug` into the calls of `sweep`.
+pub(super) fn plant(bug: CallBug, sweep: CrashSweep, faults: &FaultCount) -> CrashSweep {
+    let (faults, runs) = (faults.clone(), AtomicU64::new(0));
     sweep.with_setup(|setup| {
         setup.call_executor = Some(Arc::new(move || {
-            Box::new(CallMemory {
+            Box::new(CallBugState {
                 bug,
-                acts: acts.clone(),
+                faults: faults.clone(),
                 is_first_run: runs.fetch_add(1, Ordering::Relaxed) == 0,
-                matched: 0,
-                held: None,
+                matching_calls: 0,
+                pending: None,
             })
         }));
     })
 }
 
-/// Changes the options of each opening of `sweep`. `change` gets the number of the opening, from 1.
+/// Changes the options of each open in `sweep`. `change` gets the number of the open, from 1.
 pub(super) fn plant_options(
     change: fn(Options, u64) -> Options,
     sweep: CrashSweep,
-    acts: &FaultCount,
+    faults: &FaultCount,
 ) -> CrashSweep {
-    let (acts, openings) = (acts.clone(), AtomicU64::new(0));
+    let (faults, openings) = (faults.clone(), AtomicU64::new(0));
     sweep.with_setup(|setup| {
         setup.change_options = Some(Arc::new(move |options| {
-            acts.count();
+            faults.count();
             change(options, openings.fetch_add(1, Ordering::Relaxed) + 1)
         }));
     })
 }
 
-impl CallExecutor for CallMemory {
+impl CallExecutor for CallBugState {
     fn call(&mut self, db: &TidalDb, operation: &Operation) -> PlantedCallResult {
-        if !(self.bug.on)(operation) {
+        if !(self.bug.applies_to)(operation) {
             return operation.apply(db);
         }
-        self.matched += 1;
-        if self.matched.is_multiple_of(self.bug.one_in) {
-            (self.bug.act)(self, db, operation)
+        self.matching_calls += 1;
+        if self.matching_calls.is_multiple_of(self.bug.one_in) {
+            (self.bug.action)(self, db, operation)
         } else {
             operation.apply(db)
         }
     }
 }
 
-/// Changes the options of every session but the first. Counts the sessions.
+/// Changes the options of every session except the first. Counts these sessions as faults.
 pub(super) fn plant_later_options(
     change: fn(Options) -> Options,
     sweep: CrashSweep,
-    acts: &FaultCount,
+    faults: &FaultCount,
 ) -> CrashSweep {
-    let acts = acts.clone();
+    let faults = faults.clone();
     sweep.with_setup(|setup| {
         setup.change_options = Some(Arc::new(move |options| {
             if session() < 2 {
                 return options;
             }
-            acts.count();
+            faults.count();
             change(options)
         }));
     })
@@ -100,7 +101,7 @@ pub(super) fn plant_later_options(
 
 // The options of later sessions.
 
-/// Gives the options the co-engagement bounds of the first session.
+/// Replaces the bounds of co-engagement by those of the first session.
 pub(super) fn with_first_bounds(options: Options) -> Options {
     let schema = options.schema.clone();
     let schema = schema.co_engagement(*standard_schema().co_engagement_config());
@@ -121,7 +122,7 @@ pub(super) fn with_neutral_signals(options: Options) -> Options {
     Options { schema, ..options }
 }
 
-/// A clock that always tells the standard time.
+/// A clock that always returns the standard time.
 #[derive(Debug)]
 pub(super) struct StoppedClock;
 
@@ -141,94 +142,102 @@ pub(super) fn is_batch(operation: &Operation) -> bool {
     matches!(operation, Operation::Record { events, .. } if events.len() > 1)
 }
 
-/// A call of more events is large.
+/// A call with more than this number of events is large.
 const LARGE_CALL_LEN: usize = 64;
 
 pub(super) fn is_large(operation: &Operation) -> bool {
     matches!(operation, Operation::Record { events, .. } if events.len() > LARGE_CALL_LEN)
 }
 
-/// A call whose events are set back to the clock.
+/// Returns true for a call whose events are set back to the clock.
 pub(super) fn is_set_back(operation: &Operation) -> bool {
     is_record(operation) && operation.set_back().is_some() && !operation.must_be_refused()
 }
 
 // The actions.
 
-#[expect(clippy::unnecessary_wraps, reason = "it is an action")]
-pub(super) fn skip(state: &mut CallMemory, _: &TidalDb, _: &Operation) -> PlantedCallResult {
-    state.acts.count();
+#[expect(clippy::unnecessary_wraps, reason = "all actions have one signature")]
+pub(super) fn skip(state: &mut CallBugState, _: &TidalDb, _: &Operation) -> PlantedCallResult {
+    state.faults.count();
     Ok(None)
 }
 
-/// Makes the call when the next one is acknowledged. Its error is lost.
+/// Acknowledges the call, and applies it during the next call. Ignores its error.
 pub(super) fn acknowledge_first(
-    state: &mut CallMemory,
+    state: &mut CallBugState,
     db: &TidalDb,
     operation: &Operation,
 ) -> PlantedCallResult {
-    let held = state.held.replace(operation.clone());
-    held.map(|held| held.apply(db).ok());
+    let pending = state.pending.replace(operation.clone());
+    pending.map(|pending| pending.apply(db).ok());
     skip(state, db, operation)
 }
 
-pub(super) fn call_twice(state: &mut CallMemory, db: &TidalDb, operation: &Operation) -> PlantedCallResult {
-    state.acts.count();
+pub(super) fn call_twice(state: &mut CallBugState, db: &TidalDb, operation: &Operation) -> PlantedCallResult {
+    state.faults.count();
     operation.apply(db)?;
     operation.apply(db)
 }
 
-pub(super) fn repeat_number(
-    state: &mut CallMemory,
+pub(super) fn repeat_sequence_number(
+    state: &mut CallBugState,
     db: &TidalDb,
     operation: &Operation,
 ) -> PlantedCallResult {
-    state.acts.count();
+    state.faults.count();
     Ok(operation.apply(db)?.map(|receipt| Receipt {
         sequence: receipt.sequence.saturating_sub(1),
         ..receipt
     }))
 }
 
-pub(super) fn refuse_too(state: &mut CallMemory, db: &TidalDb, operation: &Operation) -> PlantedCallResult {
-    state.acts.count();
+pub(super) fn apply_and_refuse(
+    state: &mut CallBugState,
+    db: &TidalDb,
+    operation: &Operation,
+) -> PlantedCallResult {
+    state.faults.count();
     operation.apply(db)?;
     Err(Error::invalid("weight", "planted", "the call is refused"))
 }
 
-/// Refuses the calls of later runs.
+/// Refuses calls in every run except the first.
 pub(super) fn refuse_later_runs(
-    state: &mut CallMemory,
+    state: &mut CallBugState,
     db: &TidalDb,
     operation: &Operation,
 ) -> PlantedCallResult {
-    if state.is_first_run || state.matched < 3 {
+    if state.is_first_run || state.matching_calls < 3 {
         return operation.apply(db);
     }
-    state.acts.count();
+    state.faults.count();
     Err(Error::Closed)
 }
 
-/// Records the events at their own time, and reports the time of the clock.
+/// Records the events at their own times, but reports in the receipt that they were set back.
 pub(super) fn ignore_set_back(
-    state: &mut CallMemory,
+    state: &mut CallBugState,
     db: &TidalDb,
     operation: &Operation,
 ) -> PlantedCallResult {
     let Operation::Record { events, .. } = operation else {
         return operation.apply(db);
     };
-    state.acts.count();
+    state.faults.count();
     let receipt = Operation::record(events.clone()).apply(db)?;
     let set_back = operation.set_back();
     Ok(receipt.map(|receipt| Receipt { set_back, ..receipt }))
 }
 
-pub(super) fn split_batch(state: &mut CallMemory, db: &TidalDb, operation: &Operation) -> PlantedCallResult {
+pub(super) fn split_batch(
+    state: &mut CallBugState,
+    db: &TidalDb,
+    operation: &Operation,
+) -> PlantedCallResult {
     let Operation::Record { now_ms, events } = operation else {
         return operation.apply(db);
     };
-    state.acts.count();
+    state.faults.count();
     let record = |events: &[Event]| {
         let (now_ms, events) = (*now_ms, events.to_vec());
         Operation::Record { now_ms, events }.apply(db)
@@ -239,13 +248,17 @@ pub(super) fn split_batch(state: &mut CallMemory, db: &TidalDb, operation: &Oper
 }
 
 /// Records only the first [`LARGE_CALL_LEN`] events.
-pub(super) fn cut_large(state: &mut CallMemory, db: &TidalDb, operation: &Operation) -> PlantedCallResult {
+pub(super) fn truncate_large(
+    state: &mut CallBugState,
+    db: &TidalDb,
+    operation: &Operation,
+) -> PlantedCallResult {
     change_events(state, db, operation, |events| events.truncate(LARGE_CALL_LEN))
 }
 
 /// Records the event after the first [`LARGE_CALL_LEN`] events twice.
 pub(super) fn repeat_in_large(
-    state: &mut CallMemory,
+    state: &mut CallBugState,
     db: &TidalDb,
     operation: &Operation,
 ) -> PlantedCallResult {
@@ -254,9 +267,9 @@ pub(super) fn repeat_in_large(
     })
 }
 
-/// Makes the call with changed events.
+/// Applies the call with a change of each event.
 pub(super) fn change_each_event(
-    state: &mut CallMemory,
+    state: &mut CallBugState,
     db: &TidalDb,
     operation: &Operation,
     change: fn(&mut Event),
@@ -264,8 +277,9 @@ pub(super) fn change_each_event(
     change_events(state, db, operation, |events| events.iter_mut().for_each(change))
 }
 
+/// Applies the call with changed events.
 pub(super) fn change_events(
-    state: &mut CallMemory,
+    state: &mut CallBugState,
     db: &TidalDb,
     operation: &Operation,
     change: impl FnOnce(&mut Vec<Event>),
@@ -275,7 +289,7 @@ pub(super) fn change_events(
         change(events);
     }
     if changed != *operation {
-        state.acts.count();
+        state.faults.count();
     }
     changed.apply(db)
 }

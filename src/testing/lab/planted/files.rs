@@ -1,6 +1,6 @@
-//! Actions of bugs in the file access, and the calls that they apply to.
+//! Bugs in the file access: their actions, and the calls that they apply to.
 //!
-//! Each opening of the database has a state of its own, so that an action's memory is lost with the process.
+//! Each open of the database has a separate bug state, because the memory of a process is lost in a crash.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -20,44 +20,44 @@ use crate::testing::workload::session;
 
 pub(super) type FileResult = io::Result<FileAnswer>;
 
-/// Replaces a call.
-pub(crate) type FileReplacement = fn(&mut FileCall<'_>, &FileMemory) -> FileResult;
+/// An action that replaces a call.
+pub(crate) type FileAction = fn(&mut FileCall<'_>, &FileBugState) -> FileResult;
 
-/// A bug in the file access. The action replaces every so many of the calls that the bug applies to.
+/// A bug in the file access. The action replaces every `one_in`-th call that the bug applies to.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FileBug {
-    /// The names of the calls that the bug applies to; empty for all.
+    /// The names of the calls that the bug applies to; empty for all calls.
     pub(crate) calls: &'static [&'static str],
-    /// The roles of their files and directories; empty for all.
+    /// The roles of the files and directories that the bug applies to; empty for all roles.
     pub(crate) roles: &'static [FileRole],
     pub(crate) one_in: u64,
-    pub(crate) act: FileReplacement,
+    pub(crate) action: FileAction,
 }
 
-/// The state of one bug in one opening of the database.
+/// The state of one bug during one open of the database.
 #[derive(Debug)]
-pub(crate) struct FileMemory {
-    pub(super) acts: FaultCount,
-    /// The calls that the bug applied to.
-    matched: AtomicU64,
-    /// Writes that were acknowledged and not made, by the handle of their file.
-    pub(super) kept: Mutex<BTreeMap<u64, Writes>>,
+pub(crate) struct FileBugState {
+    pub(super) faults: FaultCount,
+    /// The number of calls that the bug applies to, so far.
+    matching_calls: AtomicU64,
+    /// Writes that are acknowledged but not yet made, by the handle of their file.
+    pub(super) pending: Mutex<BTreeMap<u64, Writes>>,
     backup: Backup,
     /// The number of the session in which the database was opened.
     pub(super) session: u32,
-    /// The segments that this session made, in the order of their creation.
-    made: Mutex<Vec<PathBuf>>,
+    /// The segments that this session created, in the order of their creation.
+    created: Mutex<Vec<PathBuf>>,
 }
 
-/// Offsets, each with its bytes.
+/// Pairs of an offset and the bytes written there.
 pub(super) type Writes = Vec<(u64, Vec<u8>)>;
 
-/// Files with their content, shared by all openings of a sweep.
+/// Paths and contents of files, shared by all opens of a sweep.
 pub(crate) type Backup = Arc<Mutex<Option<Vec<(PathBuf, Vec<u8>)>>>>;
 
-/// Puts `bug` between the database and the files of `sweep`.
-pub(super) fn plant(bug: FileBug, sweep: CrashSweep, acts: &FaultCount) -> CrashSweep {
-    let (acts, backup) = (acts.clone(), Backup::default());
+/// Plants `bug` between the database and the files of `sweep`.
+pub(super) fn plant(bug: FileBug, sweep: CrashSweep, faults: &FaultCount) -> CrashSweep {
+    let (faults, backup) = (faults.clone(), Backup::default());
     sweep.with_setup(move |setup| {
         let before = setup.wrap_files.take();
         setup.wrap_files = Some(Arc::new(move |files| {
@@ -65,31 +65,32 @@ pub(super) fn plant(bug: FileBug, sweep: CrashSweep, acts: &FaultCount) -> Crash
                 Some(wrap) => wrap(files),
                 None => files,
             };
-            Arc::new(bug.wrap(files, &acts, &backup))
+            Arc::new(bug.wrap(files, &faults, &backup))
         }));
     })
 }
 
 impl FileBug {
-    /// `files` with this bug, for one opening.
+    /// Returns `files` with this bug, for one open.
     pub(crate) fn wrap(
         self,
         files: Arc<dyn FileAccess>,
-        acts: &FaultCount,
+        faults: &FaultCount,
         backup: &Backup,
     ) -> ForwardingFiles {
-        let state = FileMemory {
-            acts: acts.clone(),
-            matched: AtomicU64::new(0),
-            kept: Mutex::default(),
+        let state = FileBugState {
+            faults: faults.clone(),
+            matching_calls: AtomicU64::new(0),
+            pending: Mutex::default(),
             backup: Arc::clone(backup),
             session: session(),
-            made: Mutex::default(),
+            created: Mutex::default(),
         };
         ForwardingFiles::new(files, move |call| {
-            let is_due = || (state.matched.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(self.one_in);
+            let is_due =
+                || (state.matching_calls.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(self.one_in);
             if self.applies_to(call) && is_due() {
-                (self.act)(call, &state)
+                (self.action)(call, &state)
             } else {
                 call.forward()
             }
@@ -102,29 +103,32 @@ impl FileBug {
     }
 }
 
-impl FileMemory {
+impl FileBugState {
     /// Returns true for the first call that the bug applies to.
     fn is_first(&self) -> bool {
-        self.matched.load(Ordering::Relaxed) == 1
+        self.matching_calls.load(Ordering::Relaxed) == 1
     }
 
-    fn take_kept(&self, call: &FileCall<'_>) -> Writes {
-        let kept = call.handle().and_then(|handle| lock(&self.kept).remove(&handle));
-        kept.unwrap_or_default()
+    fn take_pending(&self, call: &FileCall<'_>) -> Writes {
+        let pending = call
+            .handle()
+            .and_then(|handle| lock(&self.pending).remove(&handle));
+        pending.unwrap_or_default()
     }
 
-    fn write_kept(&self, call: &FileCall<'_>) -> io::Result<()> {
-        let kept = self.take_kept(call);
-        kept.iter()
+    fn write_pending(&self, call: &FileCall<'_>) -> io::Result<()> {
+        let pending = self.take_pending(call);
+        pending
+            .iter()
             .try_for_each(|(offset, bytes)| write(call, bytes, *offset))
     }
 
-    /// Keeps the write in memory and reports it as made.
-    fn keep(&self, call: &FileCall<'_>) -> FileResult {
-        self.acts.count();
+    /// Holds the write in memory and reports it as done.
+    fn defer(&self, call: &FileCall<'_>) -> FileResult {
+        self.faults.count();
         if let (Some(handle), FileOperation::Write { bytes, offset }) = (call.handle(), &call.operation) {
-            let mut kept = lock(&self.kept);
-            kept.entry(handle).or_default().push((*offset, bytes.to_vec()));
+            let mut pending = lock(&self.pending);
+            pending.entry(handle).or_default().push((*offset, bytes.to_vec()));
         }
         call.skip()
     }
@@ -144,18 +148,18 @@ fn is_creation(call: &FileCall<'_>) -> bool {
 
 // Actions of any call.
 
-pub(crate) fn skip(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
-    state.acts.count();
+pub(crate) fn skip(call: &mut FileCall<'_>, state: &FileBugState) -> FileResult {
+    state.faults.count();
     call.skip()
 }
 
-pub(crate) fn swallow_error(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
+pub(crate) fn swallow_error(call: &mut FileCall<'_>, state: &FileBugState) -> FileResult {
     call.forward().or_else(|_| skip(call, state))
 }
 
-pub(crate) fn retry(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
+pub(crate) fn retry(call: &mut FileCall<'_>, state: &FileBugState) -> FileResult {
     call.forward().or_else(|_| {
-        state.acts.count();
+        state.faults.count();
         call.forward()
     })
 }
@@ -164,68 +168,69 @@ pub(crate) fn retry(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
 pub(super) fn in_sessions(
     sessions: impl RangeBounds<u32>,
     call: &mut FileCall<'_>,
-    state: &FileMemory,
-    act: FileReplacement,
+    state: &FileBugState,
+    action: FileAction,
 ) -> FileResult {
     if sessions.contains(&state.session) {
-        return act(call, state);
+        return action(call, state);
     }
     call.forward()
 }
 
-// Of writes and syncs.
+// Actions of writes and syncs.
 
-/// Keeps the writes in memory until a sync, and makes them before it.
-pub(crate) fn write_before_sync(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
+/// Holds the writes in memory until a sync, and makes them before the sync.
+pub(crate) fn write_before_sync(call: &mut FileCall<'_>, state: &FileBugState) -> FileResult {
     if let FileOperation::Write { .. } = call.operation {
-        return state.keep(call);
+        return state.defer(call);
     }
-    state.write_kept(call)?;
+    state.write_pending(call)?;
     call.forward()
 }
 
-/// Keeps the writes in memory until a sync, and makes them after it.
-pub(crate) fn write_after_sync(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
+/// Holds the writes in memory until a sync, and makes them after the sync.
+pub(crate) fn write_after_sync(call: &mut FileCall<'_>, state: &FileBugState) -> FileResult {
     if let FileOperation::Write { .. } = call.operation {
-        return state.keep(call);
+        return state.defer(call);
     }
     let answer = call.forward()?;
-    state.write_kept(call)?;
+    state.write_pending(call)?;
     Ok(answer)
 }
 
-/// Makes the later one of two writes first, both not later than a sync.
-pub(crate) fn swap_writes(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
+/// Makes two writes in reverse order, and both before the next sync.
+pub(crate) fn swap_writes(call: &mut FileCall<'_>, state: &FileBugState) -> FileResult {
     let FileOperation::Write { bytes, offset } = &call.operation else {
-        state.write_kept(call)?;
+        state.write_pending(call)?;
         return call.forward();
     };
-    let kept = state.take_kept(call);
-    if kept.is_empty() {
-        return state.keep(call);
+    let pending = state.take_pending(call);
+    if pending.is_empty() {
+        return state.defer(call);
     }
     write(call, bytes, *offset)?;
-    kept.iter()
+    pending
+        .iter()
         .try_for_each(|(offset, bytes)| write(call, bytes, *offset))?;
     call.skip()
 }
 
-pub(crate) fn write_half(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
+pub(crate) fn write_half(call: &mut FileCall<'_>, state: &FileBugState) -> FileResult {
     if let FileOperation::Write { bytes, offset } = &call.operation {
-        state.acts.count();
+        state.faults.count();
         write(call, &bytes[..bytes.len() / 2], *offset)?;
     }
     call.skip()
 }
 
-/// A write of more bytes is long.
+/// A write or read of more than this number of bytes is long.
 const LONG_WRITE_BYTES: usize = 2048;
 
 /// Makes a long write without its last bytes.
-pub(super) fn write_without_tail(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
+pub(super) fn write_without_tail(call: &mut FileCall<'_>, state: &FileBugState) -> FileResult {
     match &call.operation {
         FileOperation::Write { bytes, offset } if bytes.len() > LONG_WRITE_BYTES => {
-            state.acts.count();
+            state.faults.count();
             write(call, &bytes[..bytes.len() - 8], *offset)?;
             call.skip()
         }
@@ -233,21 +238,21 @@ pub(super) fn write_without_tail(call: &mut FileCall<'_>, state: &FileMemory) ->
     }
 }
 
-/// Puts zeros in the place of the last bytes of a long read.
-pub(super) fn read_without_tail(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
+/// Replaces the last bytes of a long read by zeros.
+pub(super) fn read_without_tail(call: &mut FileCall<'_>, state: &FileBugState) -> FileResult {
     let answer = call.forward()?;
     if let (FileOperation::Read { buffer, .. }, FileAnswer::Bytes(read)) = (&mut call.operation, &answer)
         && *read as usize > LONG_WRITE_BYTES
     {
-        state.acts.count();
+        state.faults.count();
         buffer[LONG_WRITE_BYTES..*read as usize].fill(0);
     }
     Ok(answer)
 }
 
-pub(crate) fn flip_bit(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
+pub(crate) fn flip_bit(call: &mut FileCall<'_>, state: &FileBugState) -> FileResult {
     if let FileOperation::Write { bytes, .. } = &mut call.operation {
-        state.acts.count();
+        state.faults.count();
         let middle = bytes.len() / 2;
         bytes.to_mut()[middle] ^= 0x10;
     }
@@ -255,90 +260,92 @@ pub(crate) fn flip_bit(call: &mut FileCall<'_>, state: &FileMemory) -> FileResul
 }
 
 /// Syncs on a thread that does not inherit the injector.
-pub(crate) fn sync_elsewhere(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
+pub(crate) fn sync_on_unwatched_thread(call: &mut FileCall<'_>, state: &FileBugState) -> FileResult {
     let file = call.file().ok_or(io::ErrorKind::Unsupported)?;
-    state.acts.count();
+    state.faults.count();
     let synced = thread::scope(|scope| scope.spawn(|| file.sync()).join());
     synced
         .unwrap_or_else(|payload| resume_unwind(payload))
         .map(|()| FileAnswer::Done)
 }
 
-pub(crate) fn sync_at_close(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
-    state.acts.count();
+pub(crate) fn sync_at_close(call: &mut FileCall<'_>, state: &FileBugState) -> FileResult {
+    state.faults.count();
     // A destructor has no caller to report an error to.
     call.file().map(|file| file.sync().ok());
     call.forward()
 }
 
-/// Skips the syncs of the first segment of every session but the first.
-pub(super) fn skip_sync_of_first_made(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
-    note_made(call, state);
-    let is_first = lock(&state.made).first().is_some_and(|first| first == call.path);
+/// Skips the syncs of the first segment that a session creates, in every session except the first.
+pub(super) fn skip_sync_of_first_created(call: &mut FileCall<'_>, state: &FileBugState) -> FileResult {
+    track_created_segment(call, state);
+    let is_first = lock(&state.created)
+        .first()
+        .is_some_and(|first| first == call.path);
     if state.session > 1 && is_first && matches!(call.operation, FileOperation::Sync) {
         return skip(call, state);
     }
     call.forward()
 }
 
-/// Skips the sync of a copy that is to replace a segment.
-pub(super) fn skip_sync_of_copy(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
+/// Skips the sync of a copy that will replace a segment.
+pub(super) fn skip_sync_of_copy(call: &mut FileCall<'_>, state: &FileBugState) -> FileResult {
     if segments(call.files()).contains(&call.path.with_extension("")) {
         return skip(call, state);
     }
     call.forward()
 }
 
-/// Does not remove the segments of earlier sessions.
-pub(super) fn keep_earlier(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
-    note_made(call, state);
-    let is_earlier = !lock(&state.made).iter().any(|made| made == call.path);
+/// Skips the removal of segments of earlier sessions.
+pub(super) fn skip_removal_of_earlier_segments(call: &mut FileCall<'_>, state: &FileBugState) -> FileResult {
+    track_created_segment(call, state);
+    let is_earlier = !lock(&state.created).iter().any(|created| created == call.path);
     if is_earlier && matches!(call.operation, FileOperation::Remove) {
         return skip(call, state);
     }
     call.forward()
 }
 
-/// Notes the segment that gets its name with this call, unless it replaces a segment.
-fn note_made(call: &FileCall<'_>, state: &FileMemory) {
+/// Records the segment that gets its final name by this call, unless it replaces a segment.
+fn track_created_segment(call: &FileCall<'_>, state: &FileBugState) {
     if let FileOperation::Rename { to } = call.operation
         && FileRole::of(to) == FileRole::Segment
         && !segments(call.files()).iter().any(|segment| segment == to)
     {
-        lock(&state.made).push(to.to_path_buf());
+        lock(&state.created).push(to.to_path_buf());
     }
 }
 
-/// Returns true for the error of a full disk or of a fault of one operation, and false for that of a failed device.
-fn is_of_one_operation(error: &io::Error) -> bool {
+/// Returns true for the error of a full disk or of an injected fault, and false for the error of a failed device.
+fn is_injected_or_full(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::StorageFull || error.to_string().starts_with("injected")
 }
 
 /// Reports the failure of one operation as a success.
-pub(crate) fn ignore_failure(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
+pub(crate) fn ignore_failure(call: &mut FileCall<'_>, state: &FileBugState) -> FileResult {
     match call.forward() {
-        Err(error) if is_of_one_operation(&error) => skip(call, state),
+        Err(error) if is_injected_or_full(&error) => skip(call, state),
         answered => answered,
     }
 }
 
-/// Repeats one operation that failed: a file system that lost writes in a failed sync reports the next one as done.
-pub(crate) fn repeat_once(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
+/// Repeats a failed operation once. A file system that lost writes in a failed sync reports success for the next sync.
+pub(crate) fn repeat_once(call: &mut FileCall<'_>, state: &FileBugState) -> FileResult {
     match call.forward() {
-        Err(error) if is_of_one_operation(&error) => {
-            state.acts.count();
+        Err(error) if is_injected_or_full(&error) => {
+            state.faults.count();
             call.forward()
         }
         answered => answered,
     }
 }
 
-/// Continues a write that failed in the middle, one byte after the place where it stopped.
-pub(crate) fn continue_too_far(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
+/// Continues a write that failed in the middle, one byte after the position where it stopped.
+pub(crate) fn continue_too_far(call: &mut FileCall<'_>, state: &FileBugState) -> FileResult {
     let answered = call.forward();
     match (&answered, &call.operation) {
-        (Err(error), FileOperation::Write { bytes, offset }) if is_of_one_operation(error) => {
-            state.acts.count();
+        (Err(error), FileOperation::Write { bytes, offset }) if is_injected_or_full(error) => {
+            state.faults.count();
             let half = bytes.len() / 2;
             write(call, &bytes[half..], offset + half as u64 + 1)?;
             call.skip()
@@ -347,14 +354,14 @@ pub(crate) fn continue_too_far(call: &mut FileCall<'_>, state: &FileMemory) -> F
     }
 }
 
-// Of names and locks.
+// Actions of names and locks.
 
-/// Renames a new file, and syncs it then.
-pub(crate) fn rename_before_sync(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
+/// Renames a new file first, and syncs it afterwards.
+pub(crate) fn rename_before_sync(call: &mut FileCall<'_>, state: &FileBugState) -> FileResult {
     match call.operation {
         FileOperation::Rename { .. } => {
             let answer = call.forward()?;
-            state.acts.count();
+            state.faults.count();
             call.file().map_or(Ok(()), |file| file.sync())?;
             Ok(answer)
         }
@@ -363,11 +370,11 @@ pub(crate) fn rename_before_sync(call: &mut FileCall<'_>, state: &FileMemory) ->
     }
 }
 
-pub(crate) fn make_under_final_name(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
+pub(crate) fn create_under_final_name(call: &mut FileCall<'_>, state: &FileBugState) -> FileResult {
     let final_name = call.path.with_extension("");
     match call.operation {
         FileOperation::Open { mode } if is_creation(call) => {
-            state.acts.count();
+            state.faults.count();
             call.files().open(&final_name, mode).map(FileAnswer::File)
         }
         FileOperation::Rename { to } if to == final_name => call.skip(),
@@ -376,20 +383,20 @@ pub(crate) fn make_under_final_name(call: &mut FileCall<'_>, state: &FileMemory)
 }
 
 /// Leaves an empty file under the old name.
-pub(crate) fn keep_old_name(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
+pub(crate) fn leave_old_name(call: &mut FileCall<'_>, state: &FileBugState) -> FileResult {
     let answer = call.forward()?;
-    state.acts.count();
+    state.faults.count();
     call.files().open(call.path, OpenMode::Create)?;
     Ok(answer)
 }
 
-/// Removes the oldest segment before a third one is made, covered by a checkpoint or not. A removal of a file that is gone
-/// succeeds.
-pub(crate) fn remove_oldest(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
+/// Removes the oldest segment before a third one is created, even if no checkpoint covers it. A removal of a missing
+/// file succeeds.
+pub(crate) fn remove_oldest(call: &mut FileCall<'_>, state: &FileBugState) -> FileResult {
     if is_creation(call)
         && let [oldest, _, ..] = &segments(call.files())[..]
     {
-        state.acts.count();
+        state.faults.count();
         call.files().remove(oldest)?;
     }
     match call.forward() {
@@ -402,14 +409,14 @@ pub(crate) fn remove_oldest(call: &mut FileCall<'_>, state: &FileMemory) -> File
     }
 }
 
-pub(super) fn grant_lock(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
+pub(super) fn grant_lock(call: &mut FileCall<'_>, state: &FileBugState) -> FileResult {
     match call.forward()? {
         FileAnswer::Lock(None) => skip(call, state),
         answer => Ok(answer),
     }
 }
 
-pub(crate) fn leak_lock(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
+pub(crate) fn leak_lock(call: &mut FileCall<'_>, state: &FileBugState) -> FileResult {
     match call.forward()? {
         FileAnswer::Lock(Some(lock)) => {
             std::mem::forget(lock);
@@ -419,30 +426,30 @@ pub(crate) fn leak_lock(call: &mut FileCall<'_>, state: &FileMemory) -> FileResu
     }
 }
 
-pub(crate) fn leak_file(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
+pub(crate) fn leak_file(call: &mut FileCall<'_>, state: &FileBugState) -> FileResult {
     let answer = call.forward()?;
     if let FileAnswer::File(file) = &answer {
-        state.acts.count();
+        state.faults.count();
         std::mem::forget(Arc::clone(file));
     }
     Ok(answer)
 }
 
-// Of reads and lists.
+// Actions of reads and lists.
 
-/// The readable beginning of a segment.
+/// The number of readable bytes at the beginning of a segment.
 const READABLE_BYTES: u64 = 300;
 
-/// Reads a file that was created by this handle as it was then.
-pub(crate) fn read_as_created(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
+/// Reads no bytes from a file that this handle created.
+pub(crate) fn read_as_created(call: &mut FileCall<'_>, state: &FileBugState) -> FileResult {
     match call.mode() {
         Some(OpenMode::Create) => skip(call, state),
         _ => call.forward(),
     }
 }
 
-/// Reports an unreadable place as the end of the file.
-pub(crate) fn end_early(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
+/// Reports the first unreadable byte as the end of the file.
+pub(crate) fn end_early(call: &mut FileCall<'_>, state: &FileBugState) -> FileResult {
     let file = call.file().ok_or(io::ErrorKind::Unsupported)?;
     let FileOperation::Read { buffer, offset } = &mut call.operation else {
         return call.forward();
@@ -458,23 +465,23 @@ pub(crate) fn end_early(call: &mut FileCall<'_>, state: &FileMemory) -> FileResu
     Ok(FileAnswer::Bytes(read as u64))
 }
 
-/// The temporary segment in the directory of a list, if there is one.
+/// A temporary segment in the listed directory, if one exists.
 fn leftover(call: &FileCall<'_>) -> Option<PathBuf> {
     files_in(call.files(), call.path, FileRole::NewSegment).pop()
 }
 
-pub(crate) fn panic_at_leftover(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
+pub(crate) fn panic_at_leftover(call: &mut FileCall<'_>, state: &FileBugState) -> FileResult {
     if let Some(path) = leftover(call) {
-        state.acts.count();
-        // As a panic, but for its message.
+        state.faults.count();
+        // Panics without a message on the standard error.
         resume_unwind(Box::new(format!("{} is unexpected", path.display())));
     }
     call.forward()
 }
 
-pub(crate) fn hang_at_leftover(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
+pub(crate) fn hang_at_leftover(call: &mut FileCall<'_>, state: &FileBugState) -> FileResult {
     if leftover(call).is_some() {
-        state.acts.count();
+        state.faults.count();
         loop {
             thread::park();
         }
@@ -482,9 +489,9 @@ pub(crate) fn hang_at_leftover(call: &mut FileCall<'_>, state: &FileMemory) -> F
     call.forward()
 }
 
-// Of an opening: before its first call.
+// Actions before the first call of an open.
 
-/// The files in `dir` that have this role, in the order of their names; none without the directory.
+/// The files in `dir` that have this role, in the order of their names; none if the directory is missing.
 pub(super) fn files_in(files: &dyn FileAccess, dir: &Path, role: FileRole) -> Vec<PathBuf> {
     let names = files.list(dir).unwrap_or_default();
     let mut paths: Vec<_> = names.iter().map(|name| dir.join(name)).collect();
@@ -493,16 +500,16 @@ pub(super) fn files_in(files: &dyn FileAccess, dir: &Path, role: FileRole) -> Ve
     paths
 }
 
-/// Removes files. A dead device keeps them.
-pub(super) fn lose(
+/// Removes the selected files before the first call of an open. A failed device refuses the removals.
+pub(super) fn remove_files(
     call: &mut FileCall<'_>,
-    state: &FileMemory,
-    lost: fn(&dyn FileAccess) -> Vec<PathBuf>,
+    state: &FileBugState,
+    select: fn(&dyn FileAccess) -> Vec<PathBuf>,
 ) -> FileResult {
     if state.is_first() {
-        for path in lost(call.files()) {
+        for path in select(call.files()) {
             if call.files().remove(&path).is_ok() {
-                state.acts.count();
+                state.faults.count();
             }
         }
     }
@@ -517,10 +524,10 @@ pub(super) fn store_files(files: &dyn FileAccess) -> Vec<PathBuf> {
     files_in(files, &Setup::log_and_store().1, FileRole::StoreFile)
 }
 
-/// Puts the store's content of the moment when it got its second file into its place.
-pub(crate) fn roll_store_back(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
+/// Backs up the store when it gets its second file, and restores this backup before the first call of an open.
+pub(crate) fn roll_store_back(call: &mut FileCall<'_>, state: &FileBugState) -> FileResult {
     if state.is_first() {
-        // A device that died meanwhile keeps its content.
+        // A failed device refuses the restore.
         restore(call.files(), state).ok();
     }
     if let FileOperation::Rename { to } = call.operation
@@ -531,8 +538,8 @@ pub(crate) fn roll_store_back(call: &mut FileCall<'_>, state: &FileMemory) -> Fi
     call.forward()
 }
 
-/// Keeps the content of the store, unless it is empty or was kept before.
-fn back_up(files: &dyn FileAccess, state: &FileMemory) -> io::Result<()> {
+/// Backs up the content of the store, unless the store is empty or a backup exists.
+fn back_up(files: &dyn FileAccess, state: &FileBugState) -> io::Result<()> {
     let store = store_files(files);
     let mut backup = lock(&state.backup);
     if backup.is_none() && !store.is_empty() {
@@ -545,13 +552,13 @@ fn back_up(files: &dyn FileAccess, state: &FileMemory) -> io::Result<()> {
     Ok(())
 }
 
-fn restore(files: &dyn FileAccess, state: &FileMemory) -> io::Result<()> {
+fn restore(files: &dyn FileAccess, state: &FileBugState) -> io::Result<()> {
     let backup = lock(&state.backup);
     let store = store_files(files);
     let Some(backup) = backup.as_ref().filter(|_| store.len() > 1) else {
         return Ok(());
     };
-    state.acts.count();
+    state.faults.count();
     for path in store {
         files.remove(&path)?;
     }

@@ -1,34 +1,35 @@
 //! Planted bugs: the self-test of the kit.
 //!
-//! Each [`PlantedBug`] breaks one promise of the engine from outside: in the file access, in the storage engine, in
-//! the calls at the public handle, or in the options. The engine is unchanged. A sweep with a bug must find it, by the check that the
-//! [table](PlantedBug) gives, and the same sweep without the bug must find nothing.
+//! Each [`PlantedBug`] breaks one promise of the engine from outside: in the file access, in the storage engine, in the
+//! calls at the public handle, or in the options. The engine is unchanged. A sweep with a bug must find it by the check
+//! that the [table](PlantedBug) names. The same sweep without the bug must find nothing.
 //!
-//! Bugs can be planted into a sweep of your own, to test whether it would find them:
+//! A bug can be planted into your own sweep, to test that the sweep finds it:
 //!
 //! ```
-//! use tidaldb::testing::lab::planted::{Acts, PlantedBug};
+//! use tidaldb::testing::lab::planted::{FaultCount, PlantedBug};
 //! use tidaldb::testing::CrashSweep;
 //!
-//! let acts = Acts::default();
-//! let sweep = PlantedBug::SegmentSyncSkipped.plant(CrashSweep::standard(7, 12), &acts);
+//! let faults = FaultCount::default();
+//! let sweep = PlantedBug::SegmentSyncSkipped.plant(CrashSweep::standard(7, 12), &faults);
 //! let report = sweep.findings_max(1).shrink(false).run();
-//! assert!(acts.len() > 0, "the bug was never reached");
+//! assert!(faults.len() > 0, "the sweep never reached the bug");
 //! assert_eq!(report.findings[0].failure.kind, PlantedBug::SegmentSyncSkipped.caught_by()[0]);
 //! ```
 //!
 //! # Changes that break no promise
-//! These are not planted. Sweeps with them find nothing:
+//! These changes are not planted, because a sweep with them finds nothing:
 //!
 //! - A scan in another order: the engine loads each pair by its key. The conformance suite checks the order.
-//! - A write made twice, or an additional sync: the same bytes are at the same place.
-//! - Zeros ahead of the log that are not written, or garbage in their place: bytes after the last frame are never trusted.
-//! - A file that is not cut: the engine cuts none, it writes the shorter one anew.
-//! - A frame copied behind the last one: its sequence number is wrong there. A second replay of a frame is planted in the
-//!   checkpoint's number instead.
+//! - A repeated write, or an additional sync: the same bytes are at the same position.
+//! - Missing zeros ahead of the log, or garbage instead of them: the engine never trusts bytes after the last frame.
+//! - A skipped truncation of a file: the engine truncates no file. It writes the shorter content to a new file.
+//! - A copy of a frame after the last frame: its sequence number is wrong there. For a second replay of a frame, a bug
+//!   changes the checkpoint's number instead.
 //!
-//! Some promises lie inside the handle, where no wrapper reaches: the states that threads may see of each other, sums that agree
-//! in any order, errors about refused arguments. The tests of those parts break them.
+//! Some promises lie inside the handle, and no wrapper reaches them: the states that threads may read of each other,
+//! sums that agree in any order, errors about refused arguments. The tests of those parts of the engine break these
+//! promises.
 
 mod calls;
 pub(crate) mod files;
@@ -52,23 +53,24 @@ use crate::testing::sweep::FailureKind;
 use crate::testing::workload::{Operation, STANDARD_SYNC_MS, Workload, large_schema, tiny_options};
 use crate::{Durability, Options};
 
-/// The time of a case in a sweep where one hangs.
+/// The time limit of a case in a sweep with a bug that hangs.
 const HANG_TIME: Duration = Duration::from_secs(2);
-/// The events of most calls in a sweep of large calls, and the number of moments at which the sweep crashes.
+/// The number of events of most calls in a sweep of large calls.
 const LARGE_CALL_EVENTS: usize = 120;
+/// The number of crash positions in a sweep of large calls.
 const LARGE_POSITIONS: usize = 60;
 
-/// The part of the database that a bug is in, the calls that it applies to, and its action.
+/// The place of a bug in the database, the calls that it applies to, and its action.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum BugPlace {
     Files(files::FileBug),
     Storage(storage::StorageBug),
     Calls(calls::CallBug),
-    /// A small storage engine in the place of the embedded store.
+    /// A small storage engine with a flaw, instead of the embedded store.
     Store(store::StoreFlaw),
-    /// Changes the options of each opening, by its number from 1.
+    /// A change of the options of each open. The function gets the number of the open, from 1.
     Options(fn(Options, u64) -> Options),
-    /// Changes the options of every session but the first.
+    /// A change of the options of every session except the first.
     LaterOptions(fn(Options) -> Options),
 }
 
@@ -76,36 +78,40 @@ impl BugPlace {
     pub(crate) const fn files(
         calls: &'static [&'static str],
         roles: &'static [FileRole],
-        act: files::FileReplacement,
+        action: files::FileAction,
     ) -> Self {
         Self::Files(files::FileBug {
             calls,
             roles,
             one_in: 1,
-            act,
+            action,
         })
     }
 
-    pub(crate) const fn storage(calls: &'static [&'static str], act: storage::StorageReplacement) -> Self {
-        Self::Storage(storage::StorageBug { calls, act })
+    pub(crate) const fn storage(calls: &'static [&'static str], action: storage::StorageAction) -> Self {
+        Self::Storage(storage::StorageBug { calls, action })
     }
 
-    const fn calls(on: fn(&Operation) -> bool, act: calls::CallReplacement) -> Self {
-        Self::Calls(calls::CallBug { on, one_in: 1, act })
+    const fn calls(applies_to: fn(&Operation) -> bool, action: calls::CallAction) -> Self {
+        Self::Calls(calls::CallBug {
+            applies_to,
+            one_in: 1,
+            action,
+        })
     }
 
-    fn plant(self, sweep: CrashSweep, acts: &FaultCount) -> CrashSweep {
+    fn plant(self, sweep: CrashSweep, faults: &FaultCount) -> CrashSweep {
         match self {
-            Self::Files(bug) => files::plant(bug, sweep, acts),
-            Self::Storage(bug) => storage::plant(bug, sweep, acts),
-            Self::Calls(bug) => calls::plant(bug, sweep, acts),
-            Self::Store(flaw) => store::plant(Some(flaw), sweep, acts),
-            Self::Options(change) => calls::plant_options(change, sweep, acts),
-            Self::LaterOptions(change) => calls::plant_later_options(change, sweep, acts),
+            Self::Files(bug) => files::plant(bug, sweep, faults),
+            Self::Storage(bug) => storage::plant(bug, sweep, faults),
+            Self::Calls(bug) => calls::plant(bug, sweep, faults),
+            Self::Store(flaw) => store::plant(Some(flaw), sweep, faults),
+            Self::Options(change) => calls::plant_options(change, sweep, faults),
+            Self::LaterOptions(change) => calls::plant_later_options(change, sweep, faults),
         }
     }
 
-    /// The same bug in every so many of its calls.
+    /// The same bug, acting in every `one_in`-th call that it applies to.
     const fn one_in(self, one_in: u64) -> Self {
         match self {
             Self::Files(bug) => Self::Files(files::FileBug { one_in, ..bug }),
@@ -115,31 +121,32 @@ impl BugPlace {
     }
 }
 
-/// The needs of a sweep that is to find a bug.
+/// The needs of a sweep that must find a bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Needs {
     Nothing,
     /// Syncs left to the operating system.
     NoSyncs,
-    /// Syncs left to the operating system, and no call that asks for one.
+    /// Syncs left to the operating system, and no call that syncs.
     NoBarriers,
     /// Syncs left to the operating system, and changes of collections after the last checkpoint.
     ChangeLast,
     /// Timed syncs.
     TimedSyncs,
-    /// Cases that end soon.
+    /// A short time limit for each case.
     ShortCases,
     /// Operations in several sessions.
     Sessions,
     /// Operations in several sessions, with timed syncs.
     TimedSessions,
-    /// Calls of hundreds of events, in the place of the work of the sweep.
+    /// Calls of hundreds of events, instead of the work of the sweep.
     LargeCalls,
 }
 
-/// The seed of operations in several sessions, and the least number of operations: among them is every change between two
-/// sessions.
+/// The seed of operations in several sessions.
 const SESSIONS_SEED: u64 = 9;
+/// With this number of operations, the operations in several sessions contain every kind of change between two
+/// sessions.
 const SESSIONS_LEN_MIN: usize = 60;
 
 impl Needs {
@@ -147,7 +154,7 @@ impl Needs {
         match self {
             Self::Nothing => sweep,
             Self::ShortCases => sweep.case_time(HANG_TIME),
-            Self::LargeCalls => large_calls(sweep),
+            Self::LargeCalls => with_large_calls(sweep),
             Self::NoSyncs => sweep.durability(Durability::OperatingSystem),
             Self::NoBarriers => Self::NoSyncs.prepare(with_operations(sweep, |operations| {
                 operations.retain(|it| !matches!(it, Operation::Sync | Operation::Checkpoint));
@@ -170,8 +177,8 @@ impl Needs {
     }
 }
 
-/// A sweep of large calls at some of their moments.
-fn large_calls(sweep: CrashSweep) -> CrashSweep {
+/// A sweep of large calls with some of their crash positions.
+fn with_large_calls(sweep: CrashSweep) -> CrashSweep {
     let sweep = sweep.with_setup(|setup| {
         setup.work = Work::Driven("large calls".to_owned());
         setup.workload = Some(Arc::new(Workload::large(1, LARGE_CALL_EVENTS)));
@@ -194,12 +201,13 @@ fn with_operations(sweep: CrashSweep, change: fn(&mut Vec<Operation>)) -> CrashS
 }
 
 impl PlantedBug {
-    /// The same sweep with this bug, which counts to `acts`.
+    /// The same sweep with this bug. Each action of the bug is counted in `faults`.
     ///
-    /// The sweep gets the policy that the bug needs, and loses its calls of `sync` and `checkpoint` if these would hide it. For
-    /// a bug between sessions it gets other operations, in several sessions.
-    pub fn plant(self, sweep: CrashSweep, acts: &FaultCount) -> CrashSweep {
+    /// The sweep gets the durability policy that the bug needs. Its calls of `sync` and `checkpoint` are removed if
+    /// they would hide the bug. For a bug between sessions its operations are replaced by operations in several
+    /// sessions.
+    pub fn plant(self, sweep: CrashSweep, faults: &FaultCount) -> CrashSweep {
         let row = self.row();
-        row.place.plant(row.needs.prepare(sweep), acts)
+        row.place.plant(row.needs.prepare(sweep), faults)
     }
 }

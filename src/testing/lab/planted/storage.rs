@@ -1,7 +1,7 @@
-//! Actions of bugs in the storage engine, and the calls that they apply to. The engine is that of the sweep, or an embedded
-//! store.
+//! Bugs in the storage engine: their actions, and the calls that they apply to. The engine is that of the sweep, or an
+//! embedded store.
 //!
-//! Each opening of the database has a state of its own, so that an action's memory is lost with the process.
+//! Each open of the database has a separate bug state, because the memory of a process is lost in a crash.
 
 use std::mem;
 use std::ops::RangeBounds;
@@ -19,61 +19,61 @@ use crate::testing::faults::{FaultCount, ForwardingStorage, StorageAnswer, Stora
 use crate::testing::sweep::{OpenStorage, Setup};
 use crate::testing::workload::{Session, session};
 
-/// The directory of the store if the sweep has no storage of its own: beside the database, whose directory does not exist
-/// yet when the storage is made.
+/// The directory of the embedded store, for a sweep without its own storage. It lies outside of the database's
+/// directory, which does not exist yet when the storage opens.
 const STORE_DIR: &str = "/store";
 
 pub(crate) type StorageResult<'a> = Result<StorageAnswer<'a>, Error>;
 
-/// Replaces a call.
-pub(crate) type StorageReplacement = for<'a> fn(&mut StorageCall<'a>, &StorageMemory) -> StorageResult<'a>;
+/// An action that replaces a call.
+pub(crate) type StorageAction = for<'a> fn(&mut StorageCall<'a>, &StorageBugState) -> StorageResult<'a>;
 
 /// A bug in the storage engine.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StorageBug {
     /// The names of the calls that the bug applies to.
     pub(crate) calls: &'static [&'static str],
-    pub(crate) act: StorageReplacement,
+    pub(crate) action: StorageAction,
 }
 
-/// The state of one bug in one opening of the database.
+/// The state of one bug during one open of the database.
 #[derive(Debug, Default)]
-pub(crate) struct StorageMemory {
-    pub(crate) acts: FaultCount,
-    /// A write that was acknowledged and not made.
-    kept: Mutex<Option<StorageOperation>>,
+pub(crate) struct StorageBugState {
+    pub(crate) faults: FaultCount,
+    /// A write that is acknowledged but not yet made, or whose flush will be skipped.
+    pending: Mutex<Option<StorageOperation>>,
     has_skipped_flush: AtomicBool,
     /// The number of the session in which the database was opened.
     session: u32,
 }
 
-/// Puts `bug` between the database and the storage of `sweep`.
-pub(super) fn plant(bug: StorageBug, sweep: CrashSweep, acts: &FaultCount) -> CrashSweep {
-    let acts = acts.clone();
+/// Plants `bug` between the database and the storage of `sweep`.
+pub(super) fn plant(bug: StorageBug, sweep: CrashSweep, faults: &FaultCount) -> CrashSweep {
+    let faults = faults.clone();
     sweep.with_setup(move |setup| {
         let before = setup.storage.take();
         let unchanged = setup.clone();
         setup.storage = Some(OpenStorage::OverFiles(Arc::new(move |files| {
             let inner = match &before {
                 Some(OpenStorage::OverFiles(open)) => open(files)?,
-                _ => embedded(&unchanged, files)?,
+                _ => open_embedded_store(&unchanged, files)?,
             };
-            Ok(Arc::new(bug.wrap(inner, &acts)))
+            Ok(Arc::new(bug.wrap(inner, &faults)))
         })));
     })
 }
 
 impl StorageBug {
-    /// `engine` with this bug, for one opening.
-    pub(crate) fn wrap(self, engine: Arc<dyn StorageEngine>, acts: &FaultCount) -> ForwardingStorage {
-        let state = StorageMemory {
-            acts: acts.clone(),
+    /// Returns `engine` with this bug, for one open.
+    pub(crate) fn wrap(self, engine: Arc<dyn StorageEngine>, faults: &FaultCount) -> ForwardingStorage {
+        let state = StorageBugState {
+            faults: faults.clone(),
             session: session(),
-            ..StorageMemory::default()
+            ..StorageBugState::default()
         };
         ForwardingStorage::new(engine, move |call| {
             if self.calls.contains(&call.operation.name()) {
-                (self.act)(call, &state)
+                (self.action)(call, &state)
             } else {
                 call.forward()
             }
@@ -81,7 +81,7 @@ impl StorageBug {
     }
 }
 
-fn embedded(setup: &Setup, files: Arc<dyn FileAccess>) -> Result<Arc<dyn StorageEngine>, Error> {
+fn open_embedded_store(setup: &Setup, files: Arc<dyn FileAccess>) -> Result<Arc<dyn StorageEngine>, Error> {
     let options = setup.options(&Session::first());
     let store_options = FileStoreOptions {
         segment_bytes_max: options.store_segment_bytes_max,
@@ -124,12 +124,12 @@ fn is_deletion(operation: &StorageOperation) -> bool {
 
 // Actions of any call.
 
-pub(crate) fn skip<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageResult<'a> {
-    state.acts.count();
+pub(crate) fn skip<'a>(call: &mut StorageCall<'a>, state: &StorageBugState) -> StorageResult<'a> {
+    state.faults.count();
     call.skip()
 }
 
-pub(crate) fn swallow_error<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageResult<'a> {
+pub(crate) fn swallow_error<'a>(call: &mut StorageCall<'a>, state: &StorageBugState) -> StorageResult<'a> {
     call.forward().or_else(|_| skip(call, state))
 }
 
@@ -137,11 +137,11 @@ pub(crate) fn swallow_error<'a>(call: &mut StorageCall<'a>, state: &StorageMemor
 pub(super) fn in_sessions<'a>(
     sessions: impl RangeBounds<u32>,
     call: &mut StorageCall<'a>,
-    state: &StorageMemory,
-    act: StorageReplacement,
+    state: &StorageBugState,
+    action: StorageAction,
 ) -> StorageResult<'a> {
     if sessions.contains(&state.session) {
-        return act(call, state);
+        return action(call, state);
     }
     call.forward()
 }
@@ -149,18 +149,19 @@ pub(super) fn in_sessions<'a>(
 /// Skips the flush after the write of an opening record.
 pub(super) fn skip_flush_of_opening<'a>(
     call: &mut StorageCall<'a>,
-    state: &StorageMemory,
+    state: &StorageBugState,
 ) -> StorageResult<'a> {
     let writes = |operation: &BatchOperation| key_of(operation) == keys::OPENING;
     if batch_of(&call.operation).iter().any(writes) {
-        *lock(&state.kept) = Some(call.operation.clone());
-    } else if call.operation == StorageOperation::Flush && lock(&state.kept).take().is_some() {
+        *lock(&state.pending) = Some(call.operation.clone());
+    } else if call.operation == StorageOperation::Flush && lock(&state.pending).take().is_some() {
         return skip(call, state);
     }
     call.forward()
 }
 
-/// Takes the schema out of a batch. A batch has one in the first session, and in one that changes the schema.
+/// Removes the schema from a batch and returns it. A batch has a schema in the first session and in a session that
+/// changes the schema.
 fn take_schema(call: &mut StorageCall<'_>) -> Option<StorageOperation> {
     let is_schema = |operation: &BatchOperation| key_of(operation) == keys::SCHEMA;
     let (schema, rest): (Vec<_>, Vec<_>) = take_batch(call).into_iter().partition(is_schema);
@@ -169,39 +170,42 @@ fn take_schema(call: &mut StorageCall<'_>) -> Option<StorageOperation> {
 }
 
 /// Writes a batch without its schema.
-pub(super) fn drop_schema<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageResult<'a> {
+pub(super) fn drop_schema<'a>(call: &mut StorageCall<'a>, state: &StorageBugState) -> StorageResult<'a> {
     if take_schema(call).is_some() {
-        state.acts.count();
+        state.faults.count();
     }
     call.forward()
 }
 
 /// Writes the schema after the flush that must make it durable.
-pub(super) fn write_schema_late<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageResult<'a> {
+pub(super) fn write_schema_late<'a>(
+    call: &mut StorageCall<'a>,
+    state: &StorageBugState,
+) -> StorageResult<'a> {
     if let StorageOperation::WriteBatch(_) = call.operation {
         let schema = take_schema(call);
-        let mut kept = lock(&state.kept);
-        *kept = schema.or(kept.take());
-        drop(kept);
+        let mut pending = lock(&state.pending);
+        *pending = schema.or(pending.take());
+        drop(pending);
         return call.forward();
     }
     let answer = call.forward()?;
-    if let Some(StorageOperation::WriteBatch(schema)) = lock(&state.kept).take() {
-        state.acts.count();
+    if let Some(StorageOperation::WriteBatch(schema)) = lock(&state.pending).take() {
+        state.faults.count();
         call.engine().write_batch(schema)?;
     }
     Ok(answer)
 }
 
-// Of batches.
+// Actions of batches.
 
-/// A batch of more operations is large.
+/// A batch of more than this number of operations is large.
 const LARGE_BATCH_LEN: usize = 64;
-/// The number of pairs of a scan that ends early.
+/// The number of pairs of a shortened scan.
 const SHORT_SCAN_LEN: usize = 32;
 
 /// Writes a large batch in two parts.
-pub(super) fn split_large<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageResult<'a> {
+pub(super) fn split_large<'a>(call: &mut StorageCall<'a>, state: &StorageBugState) -> StorageResult<'a> {
     if batch_of(&call.operation).len() <= LARGE_BATCH_LEN {
         return call.forward();
     }
@@ -211,29 +215,29 @@ pub(super) fn split_large<'a>(call: &mut StorageCall<'a>, state: &StorageMemory)
     })
 }
 
-/// Leaves the last operation before the checkpoint's number out of a large batch.
-pub(super) fn cut_large<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageResult<'a> {
+/// Removes the last operation of a large batch that is not the checkpoint's number.
+pub(super) fn truncate_large<'a>(call: &mut StorageCall<'a>, state: &StorageBugState) -> StorageResult<'a> {
     if batch_of(&call.operation).len() > LARGE_BATCH_LEN {
         let mut operations = take_batch(call);
         let last = operations.iter().rposition(|operation| !is_number(operation));
         last.map(|last| operations.remove(last));
-        state.acts.count();
+        state.faults.count();
         call.operation = StorageOperation::WriteBatch(batch(operations));
     }
     call.forward()
 }
 
-/// Gives only the first pairs of a scan.
-pub(super) fn scan_few<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageResult<'a> {
+/// Returns only the first pairs of a scan.
+pub(super) fn scan_first_pairs<'a>(call: &mut StorageCall<'a>, state: &StorageBugState) -> StorageResult<'a> {
     let (_, mut pairs) = scan(call)?;
     if pairs.len() > SHORT_SCAN_LEN {
-        state.acts.count();
+        state.faults.count();
         pairs.truncate(SHORT_SCAN_LEN);
     }
     Ok(scanned(pairs))
 }
 
-/// Takes the operations out of the call's batch.
+/// Removes the operations from the call's batch and returns them.
 pub(crate) fn take_batch(call: &mut StorageCall<'_>) -> Vec<BatchOperation> {
     match &mut call.operation {
         StorageOperation::WriteBatch(batch) => mem::take(batch).into_operations(),
@@ -252,23 +256,23 @@ pub(crate) fn batch(operations: impl IntoIterator<Item = BatchOperation>) -> Wri
     batch
 }
 
-/// Writes the call's batch in these parts, one after the other.
+/// Writes the call's batch as several batches, one after the other.
 pub(crate) fn write_in_parts<'a>(
     call: &mut StorageCall<'a>,
-    state: &StorageMemory,
+    state: &StorageBugState,
     split: fn(Vec<BatchOperation>) -> Vec<Vec<BatchOperation>>,
 ) -> StorageResult<'a> {
-    state.acts.count();
+    state.faults.count();
     for part in split(take_batch(call)) {
         call.engine().write_batch(batch(part))?;
     }
     call.skip()
 }
 
-/// Writes the batch of a checkpoint in parts, made of its number and its state.
+/// Writes the batch of a checkpoint as several batches.
 pub(super) fn write_checkpoint<'a>(
     call: &mut StorageCall<'a>,
-    state: &StorageMemory,
+    state: &StorageBugState,
     split: fn(Vec<BatchOperation>) -> Vec<Vec<BatchOperation>>,
 ) -> StorageResult<'a> {
     if is_checkpoint(&call.operation) && batch_of(&call.operation).len() > 1 {
@@ -281,13 +285,16 @@ pub(crate) fn one_by_one(batch: Vec<BatchOperation>) -> Vec<Vec<BatchOperation>>
     batch.into_iter().map(|one| vec![one]).collect()
 }
 
-/// The number of a checkpoint and its state.
-pub(super) fn number_and_state(batch: Vec<BatchOperation>) -> [Vec<BatchOperation>; 2] {
+/// The operation that writes the number of a checkpoint, and the operations that write its state.
+pub(super) fn split_number_and_state(batch: Vec<BatchOperation>) -> [Vec<BatchOperation>; 2] {
     batch.into_iter().partition(is_number).into()
 }
 
-/// Deletes the members of a collection one by one, and the collection after them.
-pub(crate) fn delete_one_by_one<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageResult<'a> {
+/// Deletes a collection in reverse order, one operation after the other: first its members, then its record.
+pub(crate) fn delete_one_by_one<'a>(
+    call: &mut StorageCall<'a>,
+    state: &StorageBugState,
+) -> StorageResult<'a> {
     if is_deletion(&call.operation) && batch_of(&call.operation).len() > 1 {
         return write_in_parts(call, state, |batch| {
             batch.into_iter().rev().map(|one| vec![one]).collect()
@@ -296,15 +303,15 @@ pub(crate) fn delete_one_by_one<'a>(call: &mut StorageCall<'a>, state: &StorageM
     call.forward()
 }
 
-/// Writes the two operations of a batch on blocks one after the other, the last one first.
+/// Writes the two operations of a batch on blocks one after the other, in reverse order.
 pub(super) fn write_blocks_in_parts<'a>(
     call: &mut StorageCall<'a>,
-    state: &StorageMemory,
-    is_of_bug: fn(&BatchOperation) -> bool,
+    state: &StorageBugState,
+    applies_to: fn(&BatchOperation) -> bool,
 ) -> StorageResult<'a> {
     let is_block = |operation: &BatchOperation| key_of(operation).starts_with(keys::COLLECTION_BLOCKS);
     match batch_of(&call.operation) {
-        [first, last] if is_block(first) && is_block(last) && is_of_bug(last) => {
+        [first, last] if is_block(first) && is_block(last) && applies_to(last) => {
             write_in_parts(call, state, |batch| {
                 batch.into_iter().rev().map(|one| vec![one]).collect()
             })
@@ -313,51 +320,54 @@ pub(super) fn write_blocks_in_parts<'a>(
     }
 }
 
-/// Gives every new collection the number of the first one.
+/// Stores the number of the first collection for every new collection.
 pub(super) fn repeat_collection_number<'a>(
     call: &mut StorageCall<'a>,
-    state: &StorageMemory,
+    state: &StorageBugState,
 ) -> StorageResult<'a> {
     if let StorageOperation::Put { key, value } = &mut call.operation
         && key.starts_with(keys::COLLECTIONS)
     {
-        state.acts.count();
+        state.faults.count();
         *value = keys::seal(key, 0_u64.to_le_bytes().to_vec());
     }
     call.forward()
 }
 
 /// Removes the record of a collection, but not its blocks.
-pub(super) fn keep_members<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageResult<'a> {
+pub(super) fn delete_without_members<'a>(
+    call: &mut StorageCall<'a>,
+    state: &StorageBugState,
+) -> StorageResult<'a> {
     if is_deletion(&call.operation) && batch_of(&call.operation).len() > 1 {
         let mut operations = take_batch(call);
         operations.retain(|operation| key_of(operation).starts_with(keys::COLLECTIONS));
-        state.acts.count();
+        state.faults.count();
         call.operation = StorageOperation::WriteBatch(batch(operations));
     }
     call.forward()
 }
 
-/// Makes the write that was kept, then keeps this one or makes it.
+/// Makes the pending write. Then defers this call if `is_deferred` returns true, else makes it.
 pub(crate) fn defer<'a>(
     call: &mut StorageCall<'a>,
-    state: &StorageMemory,
-    is_kept: fn(&StorageOperation) -> bool,
+    state: &StorageBugState,
+    is_deferred: fn(&StorageOperation) -> bool,
 ) -> StorageResult<'a> {
-    let earlier = lock(&state.kept).take();
+    let earlier = lock(&state.pending).take();
     if let Some(earlier) = earlier {
         let operation = mem::replace(&mut call.operation, earlier);
         call.forward()?;
         call.operation = operation;
     }
-    if !is_kept(&call.operation) {
+    if !is_deferred(&call.operation) {
         return call.forward();
     }
-    *lock(&state.kept) = Some(call.operation.clone());
+    *lock(&state.pending) = Some(call.operation.clone());
     skip(call, state)
 }
 
-pub(crate) fn forget_checkpoint<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageResult<'a> {
+pub(crate) fn hide_checkpoint<'a>(call: &mut StorageCall<'a>, state: &StorageBugState) -> StorageResult<'a> {
     match (call.forward()?, &call.operation) {
         (StorageAnswer::Value(Some(_)), StorageOperation::Get { key }) if key == keys::CHECKPOINT => {
             skip(call, state)
@@ -366,13 +376,16 @@ pub(crate) fn forget_checkpoint<'a>(call: &mut StorageCall<'a>, state: &StorageM
     }
 }
 
-/// Leaves out the states that have a value already.
-pub(crate) fn keep_old_states<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageResult<'a> {
+/// Leaves out the state pages that the engine already has.
+pub(crate) fn skip_overwrites_of_states<'a>(
+    call: &mut StorageCall<'a>,
+    state: &StorageBugState,
+) -> StorageResult<'a> {
     let mut operations = Vec::new();
     for operation in take_batch(call) {
         let key = key_of(&operation);
         if key.starts_with(keys::STATES) && call.engine().get(key)?.is_some() {
-            state.acts.count();
+            state.faults.count();
         } else {
             operations.push(operation);
         }
@@ -382,11 +395,11 @@ pub(crate) fn keep_old_states<'a>(call: &mut StorageCall<'a>, state: &StorageMem
 }
 
 /// Leaves out new tombstones of forgotten items.
-pub(crate) fn drop_tombstones<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageResult<'a> {
+pub(crate) fn drop_tombstones<'a>(call: &mut StorageCall<'a>, state: &StorageBugState) -> StorageResult<'a> {
     let mut operations = take_batch(call);
     let len = operations.len();
     operations.retain(|operation| !matches!(operation, BatchOperation::Put { key, .. } if is_tombstone(key)));
-    (operations.len()..len).for_each(|_| state.acts.count());
+    (operations.len()..len).for_each(|_| state.faults.count());
     call.operation = StorageOperation::WriteBatch(batch(operations));
     call.forward()
 }
@@ -394,7 +407,7 @@ pub(crate) fn drop_tombstones<'a>(call: &mut StorageCall<'a>, state: &StorageMem
 /// Removes tombstones before it writes the rest of the checkpoint.
 pub(crate) fn remove_tombstones_first<'a>(
     call: &mut StorageCall<'a>,
-    state: &StorageMemory,
+    state: &StorageBugState,
 ) -> StorageResult<'a> {
     let is_removal =
         |operation: &BatchOperation| matches!(operation, BatchOperation::Delete { key } if is_tombstone(key));
@@ -413,9 +426,9 @@ fn is_tombstone(key: &[u8]) -> bool {
     key.starts_with(keys::CO_ENGAGEMENT[1])
 }
 
-/// Skips the first flush after the identity was written. An opening begins with a flush of earlier content, of which a new
-/// database has none.
-pub(crate) fn skip_first_flush<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageResult<'a> {
+/// Skips the first flush after the identity was written. An open begins with a flush of earlier content, and a new
+/// database has no earlier content.
+pub(crate) fn skip_first_flush<'a>(call: &mut StorageCall<'a>, state: &StorageBugState) -> StorageResult<'a> {
     let is_before_identity = call.engine().get(keys::IDENTITY)?.is_none();
     if is_before_identity || state.has_skipped_flush.swap(true, Ordering::Relaxed) {
         return call.forward();
@@ -423,11 +436,11 @@ pub(crate) fn skip_first_flush<'a>(call: &mut StorageCall<'a>, state: &StorageMe
     skip(call, state)
 }
 
-pub(crate) fn cut_keys<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageResult<'a> {
+pub(crate) fn truncate_keys<'a>(call: &mut StorageCall<'a>, state: &StorageBugState) -> StorageResult<'a> {
     const BYTES_MAX: usize = 8;
     let cut = |key: &mut Vec<u8>| {
         if key.len() > BYTES_MAX {
-            state.acts.count();
+            state.faults.count();
             key.truncate(BYTES_MAX);
         }
     };
@@ -462,13 +475,16 @@ pub(crate) fn scanned<'a>(pairs: Vec<KeyValue>) -> StorageAnswer<'a> {
     StorageAnswer::Scan(Box::new(pairs.into_iter().map(Ok)))
 }
 
-/// Adds the first pair after the last one.
-pub(crate) fn scan_too_much<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageResult<'a> {
+/// Adds the first pair after the range of the prefix.
+pub(crate) fn scan_beyond_prefix<'a>(
+    call: &mut StorageCall<'a>,
+    state: &StorageBugState,
+) -> StorageResult<'a> {
     let (prefix, mut pairs) = scan(call)?;
     for pair in call.engine().scan_prefix(&[])? {
         let (key, value) = pair?;
         if key > prefix && !key.starts_with(&prefix) {
-            state.acts.count();
+            state.faults.count();
             pairs.push((key, value));
             break;
         }
@@ -476,10 +492,13 @@ pub(crate) fn scan_too_much<'a>(call: &mut StorageCall<'a>, state: &StorageMemor
     Ok(scanned(pairs))
 }
 
-pub(crate) fn scan_without_last<'a>(call: &mut StorageCall<'a>, state: &StorageMemory) -> StorageResult<'a> {
+pub(crate) fn scan_without_last<'a>(
+    call: &mut StorageCall<'a>,
+    state: &StorageBugState,
+) -> StorageResult<'a> {
     let (_, mut pairs) = scan(call)?;
     if pairs.pop().is_some() {
-        state.acts.count();
+        state.faults.count();
     }
     Ok(scanned(pairs))
 }

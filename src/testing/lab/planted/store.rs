@@ -1,13 +1,14 @@
-//! A small storage engine with [flaws](StoreFlaw) in its check of a record: each flaw expects more of the disk than its
-//! contract promises.
+//! A small storage engine with a [flaw](StoreFlaw) in its check of a record. Each flaw expects more of the disk than
+//! the contract of the disk promises.
 //!
-//! A file `N.dat` holds its number, then a record for each batch: marker (4), length (4), the CRC32C (4) that the flaw
-//! checks, the CRC32C (4) of a right check, payload, marker (4). A record begins at a multiple of [`SLOT_BYTES`], so that
-//! records of two files begin at the same offsets. Markers and checksums depend on the file's number. The second checksum
-//! only counts the bad records that the flaw accepts. Opening reads the records of the newest file up to the first bad one,
-//! and writes their content to the next file as one record; so does a write beyond [`FILE_BYTES_MAX`]. A new file is synced
-//! under a temporary name and renamed, and its directory is synced, before the old file is removed. So a crash leaves at
-//! least one whole file.
+//! A file `N.dat` begins with its number. A record for each batch follows: marker (4), length (4), the CRC32C (4) that
+//! the flawed engine checks, the CRC32C (4) of a correct check, payload, marker (4). A record begins at a multiple of
+//! [`SLOT_BYTES`], so records of two files begin at the same offsets. Markers and checksums depend on the file's
+//! number. The second checksum serves only to count the invalid records that the flawed engine accepts.
+//!
+//! An open reads the records of the newest file up to the first invalid one, and writes their content to the next file
+//! as one record. A write beyond [`FILE_BYTES_MAX`] does the same. A new file is synced under a temporary name and
+//! renamed, and its directory is synced, before the old file is removed. So a crash leaves at least one complete file.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -24,7 +25,7 @@ use crate::testing::faults::FaultCount;
 
 const STORE_DIR: &str = "/planted";
 const SLOT_BYTES: usize = 512;
-/// The bytes of a block, which begins at a multiple of them.
+/// The size of a block. A block begins at a multiple of its size.
 const BLOCK_BYTES: usize = 4096;
 const FILE_BYTES_MAX: usize = 8 << 10;
 const MARKER: u32 = 0x7265_636f;
@@ -34,13 +35,13 @@ const HEADER_BYTES: usize = 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StoreFlaw {
     /// The checksum covers only the first and the last sector.
-    EndsChecked,
-    /// A record within one block of 4096 bytes is accepted if its two markers are there.
-    BlockTakenForWhole,
+    OnlyEndsChecked,
+    /// A record within one block of 4096 bytes is accepted if its two markers are valid.
+    BlockAssumedAtomic,
     /// Marker and checksum do not depend on the file's number.
     OtherFilesAccepted,
-    /// Opening continues the newest file if it ends with a good record, and expects that a sync makes all bytes that were
-    /// read durable.
+    /// An open continues the newest file if it ends with a valid record. It expects that a sync makes all bytes durable
+    /// that it read.
     FileContinued,
 }
 
@@ -51,7 +52,7 @@ pub(crate) struct PlantedStore {
     state: Mutex<StoreState>,
 }
 
-/// Writes and reads records as an engine with the flaw does.
+/// Writes and reads records like an engine with this flaw, or without one.
 #[derive(Debug, Clone, Copy)]
 struct RecordFormat(Option<StoreFlaw>);
 
@@ -65,17 +66,17 @@ struct StoreState {
     end: usize,
 }
 
-/// Gives `sweep` a store with this flaw, or without one.
-pub(super) fn plant(flaw: Option<StoreFlaw>, sweep: CrashSweep, acts: &FaultCount) -> CrashSweep {
-    let acts = acts.clone();
+/// Sets the storage of `sweep` to a store with this flaw, or without one.
+pub(super) fn plant(flaw: Option<StoreFlaw>, sweep: CrashSweep, faults: &FaultCount) -> CrashSweep {
+    let faults = faults.clone();
     sweep.storage(move |files| {
-        let opened = PlantedStore::open(files, RecordFormat(flaw), &acts);
+        let opened = PlantedStore::open(files, RecordFormat(flaw), &faults);
         Ok(Arc::new(opened.map_err(|error| Error::storage("open", error))?))
     })
 }
 
 impl PlantedStore {
-    fn open(files: Arc<dyn FileAccess>, format: RecordFormat, acts: &FaultCount) -> io::Result<Self> {
+    fn open(files: Arc<dyn FileAccess>, format: RecordFormat, faults: &FaultCount) -> io::Result<Self> {
         let dir = Path::new(STORE_DIR);
         files.create_dir(dir)?;
         files.sync_dir(Path::new("/"))?;
@@ -90,14 +91,14 @@ impl PlantedStore {
             let file = files.open(&path_of(number), OpenMode::Write)?;
             let bytes = read_whole(file.as_ref())?;
             let mut at = SLOT_BYTES;
-            while let Some(payload) = format.payload_at(&bytes, at, number, acts) {
+            while let Some(payload) = format.payload_at(&bytes, at, number, faults) {
                 for operation in decode(payload) {
                     apply(&mut content, operation);
                 }
                 at = next_slot(at + record_bytes(payload.len()));
             }
             if format.0 == Some(StoreFlaw::FileContinued) && at >= bytes.len() {
-                acts.count();
+                faults.count();
                 file.sync()?;
                 continued = Some((number, file, at));
             }
@@ -109,12 +110,12 @@ impl PlantedStore {
             let (file, end) = format.new_file(files.as_ref(), number, &content)?;
             (number, file, end)
         };
-        // A new file of the same number used the temporary file again.
-        let kept = [path_of(number), path_of(number).with_extension("tmp")];
+        // The temporary file of a new file with the same number was reused.
+        let current = [path_of(number), path_of(number).with_extension("tmp")];
         for old in names
             .iter()
             .map(|name| dir.join(name))
-            .filter(|old| !kept.contains(old))
+            .filter(|old| !current.contains(old))
         {
             files.remove(&old)?;
         }
@@ -171,7 +172,7 @@ fn checksum(number: u64, parts: &[&[u8]]) -> u32 {
 }
 
 impl RecordFormat {
-    /// Makes the file with this number and with `content`. Returns it and the offset of its next record.
+    /// Makes the file with this number and with `content`. Returns the file and the offset of its next record.
     fn new_file(
         self,
         files: &dyn FileAccess,
@@ -214,34 +215,40 @@ impl RecordFormat {
     /// The checksum of the flawed engine.
     fn checksum(self, payload: &[u8], number: u64) -> u32 {
         match self.0 {
-            Some(StoreFlaw::EndsChecked) => {
+            Some(StoreFlaw::OnlyEndsChecked) => {
                 let (first, rest) = payload.split_at(payload.len().min(SLOT_BYTES - HEADER_BYTES));
                 checksum(number, &[first, &rest[rest.len().saturating_sub(SLOT_BYTES)..]])
             }
             Some(StoreFlaw::OtherFilesAccepted) => checksum(0, &[payload]),
-            Some(StoreFlaw::BlockTakenForWhole | StoreFlaw::FileContinued) | None => {
+            Some(StoreFlaw::BlockAssumedAtomic | StoreFlaw::FileContinued) | None => {
                 checksum(number, &[payload])
             }
         }
     }
 
     /// The payload of the record at the offset `at`, if the flawed engine accepts it.
-    fn payload_at<'a>(self, bytes: &'a [u8], at: usize, number: u64, acts: &FaultCount) -> Option<&'a [u8]> {
+    fn payload_at<'a>(
+        self,
+        bytes: &'a [u8],
+        at: usize,
+        number: u64,
+        faults: &FaultCount,
+    ) -> Option<&'a [u8]> {
         let mut reader = Reader::new(bytes.get(at..)?);
         let marker = reader.u32()?;
         let len = reader.u32()? as usize;
-        let (own, right) = (reader.u32()?, reader.u32()?);
+        let (flawed, correct) = (reader.u32()?, reader.u32()?);
         let payload = reader.bytes(len)?;
         if [marker, reader.u32()?] != [self.marker(number); 2] {
             return None;
         }
         let is_in_block = at / BLOCK_BYTES == (at + record_bytes(len) - 1) / BLOCK_BYTES;
-        let is_taken_for_whole = self.0 == Some(StoreFlaw::BlockTakenForWhole) && is_in_block;
-        if !is_taken_for_whole && own != self.checksum(payload, number) {
+        let is_assumed_atomic = self.0 == Some(StoreFlaw::BlockAssumedAtomic) && is_in_block;
+        if !is_assumed_atomic && flawed != self.checksum(payload, number) {
             return None;
         }
-        if right != checksum(number, &[payload]) {
-            acts.count();
+        if correct != checksum(number, &[payload]) {
+            faults.count();
         }
         Some(payload)
     }

@@ -1,9 +1,9 @@
-//! Planted bugs in file names and removals of the embedded store after a compaction.
+//! Planted bugs in the renames and removals of files after a compaction of the embedded store.
 
 use std::io;
 use std::path::Path;
 
-use super::files::{FileMemory, FileResult, Writes, files_in, skip};
+use super::files::{FileBugState, FileResult, Writes, files_in, skip};
 use crate::fs::{FileAccess, OpenMode, read_whole};
 use crate::lock::lock;
 use crate::testing::faults::{FileCall, FileOperation, FileRole};
@@ -18,17 +18,17 @@ fn places(files: &dyn FileAccess, path: &Path) -> io::Result<(u64, u64, bool)> {
 }
 
 /// Skips the sync of the directory after the rename of a compacted file.
-pub(crate) fn skip_sync_of_compacted_name(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
-    let mut kept = lock(&state.kept);
+pub(crate) fn skip_sync_of_compacted_name(call: &mut FileCall<'_>, state: &FileBugState) -> FileResult {
+    let mut pending = lock(&state.pending);
     match call.operation {
         FileOperation::Rename { to } if FileRole::of(to) == FileRole::StoreFile => {
             let answer = call.forward()?;
             let is_compacted = places(call.files(), to)?.2;
-            kept.clear();
-            kept.extend(is_compacted.then(|| (0, Writes::new())));
+            pending.clear();
+            pending.extend(is_compacted.then(|| (0, Writes::new())));
             Ok(answer)
         }
-        FileOperation::SyncDir if call.role() == FileRole::StoreDir && kept.remove(&0).is_some() => {
+        FileOperation::SyncDir if call.role() == FileRole::StoreDir && pending.remove(&0).is_some() => {
             skip(call, state)
         }
         _ => call.forward(),
@@ -36,7 +36,7 @@ pub(crate) fn skip_sync_of_compacted_name(call: &mut FileCall<'_>, state: &FileM
 }
 
 /// Removes a compacted file instead of one that it replaced.
-pub(crate) fn remove_compacted(call: &mut FileCall<'_>, state: &FileMemory) -> FileResult {
+pub(crate) fn remove_compacted(call: &mut FileCall<'_>, state: &FileBugState) -> FileResult {
     let (first, ..) = places(call.files(), call.path)?;
     let dir = call.path.parent().unwrap_or(call.path);
     let compacted = files_in(call.files(), dir, FileRole::StoreFile)
@@ -48,7 +48,7 @@ pub(crate) fn remove_compacted(call: &mut FileCall<'_>, state: &FileMemory) -> F
         });
     match compacted {
         Some(compacted) => {
-            state.acts.count();
+            state.faults.count();
             call.files().remove(&compacted)?;
             call.skip()
         }

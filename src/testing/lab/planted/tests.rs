@@ -1,4 +1,4 @@
-//! The self-test: every bug is caught by the check that is said to catch it, and nothing is found without one.
+//! The self-test: every bug is caught by the check that the table names, and a sweep without a bug finds nothing.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -19,27 +19,28 @@ const SEED: u64 = 7;
 /// The work of a sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum PlantedWork {
-    /// Standard work, enough for rotations and two checkpoints.
+    /// Standard work with rotations and two checkpoints.
     Short,
-    /// Standard work, enough for a compaction of the store.
+    /// Standard work with a compaction of the store.
     Long,
-    /// Changes of collections that divide a block, join two blocks, empty a block, and remove a collection with members.
+    /// Changes of collections that divide a block, join two blocks, empty a block, and delete a collection with
+    /// members.
     Blocks,
     /// Sessions that record one event and end without a close.
-    Lives,
+    Sessions,
 }
 
 impl PlantedWork {
     fn of(bug: PlantedBug) -> Self {
         match bug {
-            PlantedBug::StaleRead | PlantedBug::RecordEndsChecked | PlantedBug::StoreHeaderSyncSkipped => {
-                Self::Long
-            }
+            PlantedBug::StaleRead
+            | PlantedBug::OnlyRecordEndsChecked
+            | PlantedBug::StoreHeaderSyncSkipped => Self::Long,
             PlantedBug::BlockDividedInParts
             | PlantedBug::BlocksJoinedInParts
-            | PlantedBug::CollectionMembersKept
+            | PlantedBug::CollectionMembersNotDeleted
             | PlantedBug::DeleteIgnored => Self::Blocks,
-            PlantedBug::SegmentsPileUp => Self::Lives,
+            PlantedBug::SegmentsAccumulate => Self::Sessions,
             _ => Self::Short,
         }
     }
@@ -48,11 +49,11 @@ impl PlantedWork {
         match self {
             Self::Short => Workload::standard(SEED, 30).operations,
             Self::Long => Workload::standard(SEED, 80).operations,
-            Self::Lives => {
-                let life = |weight| [ahead((weight, 0)), Reopening::after(SessionEnd::Drop).into()];
+            Self::Sessions => {
+                let session = |weight| [ahead((weight, 0)), Reopening::after(SessionEnd::Drop).into()];
                 [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
                     .into_iter()
-                    .flat_map(life)
+                    .flat_map(session)
                     .collect()
             }
             Self::Blocks => {
@@ -69,7 +70,7 @@ impl PlantedWork {
     }
 }
 
-/// A call with an event of this weight that is so far ahead of the clock.
+/// A call with an event of this weight, ahead of the clock by `ahead_ms`.
 fn ahead((weight, ahead_ms): (f64, i64)) -> Operation {
     Operation::Record {
         now_ms: STANDARD_NOW_MS,
@@ -84,8 +85,8 @@ fn ahead((weight, ahead_ms): (f64, i64)) -> Operation {
     }
 }
 
-/// The work into which every bug is planted. Little of the standard work changes collections or is ahead of the clock, so this
-/// work begins with some of each.
+/// The sweep into which every bug is planted. It begins with changes of collections and with events ahead of the clock,
+/// because the standard work has few of both.
 fn sweep(work: PlantedWork) -> CrashSweep {
     let name = || b"first".to_vec();
     let mut operations = vec![Operation::CreateCollection(name())];
@@ -104,20 +105,20 @@ fn sweep(work: PlantedWork) -> CrashSweep {
         .shrink(false)
 }
 
-/// Plants each of the bugs of one place, for each kind of its findings, and prints the result.
-fn catch_all_of(is_of_place: fn(BugPlace) -> bool) {
+/// Plants each bug of one place, once for each kind of its findings, and prints the results.
+fn assert_all_caught(is_of_place: fn(BugPlace) -> bool) {
     let mut missed = Vec::new();
     println!("seed {SEED}");
     println!(
         "{:10} {:30} {:28} {:>6} {:>6} {:>6}",
-        "kind", "bug", "caught by", "images", "acts", "ms"
+        "kind", "bug", "caught by", "images", "faults", "ms"
     );
     for &bug in PlantedBug::ALL.iter().filter(|bug| is_of_place(bug.row().place)) {
         for (index, &kind) in bug.caught_by().iter().enumerate() {
-            let acts = FaultCount::default();
-            let mut planted = bug.plant(sweep(PlantedWork::of(bug)), &acts).findings_max(1);
+            let faults = FaultCount::default();
+            let mut planted = bug.plant(sweep(PlantedWork::of(bug)), &faults).findings_max(1);
             if index > 0 {
-                // A certain kind needs more images than any.
+                // A given kind of finding needs more images than the first finding.
                 planted = planted.images_max(32).only_kind(kind);
             }
             let report = planted.run();
@@ -127,16 +128,16 @@ fn catch_all_of(is_of_place: fn(BugPlace) -> bool) {
                 "{:10} {bug:30} {caught_by:28} {:6} {:6} {:6}",
                 bug.kind(),
                 report.images + report.faults,
-                acts.len(),
+                faults.len(),
                 report.elapsed.as_millis()
             );
             if found != Some(kind) {
                 missed.push(format!(
-                    "{bug} is to be caught by {kind}, but was by {caught_by}:\n{report}"
+                    "{bug} must be caught by {kind}, but was caught by {caught_by}:\n{report}"
                 ));
             }
-            if acts.is_empty() {
-                missed.push(format!("{bug} never did anything wrong"));
+            if faults.is_empty() {
+                missed.push(format!("the action of {bug} was never called"));
             }
             if index == 0 {
                 missed.extend(replay(bug, &planted, &report));
@@ -146,20 +147,19 @@ fn catch_all_of(is_of_place: fn(BugPlace) -> bool) {
     assert!(missed.is_empty(), "{}", missed.join("\n"));
 }
 
-/// The replay line of the first finding must give the same finding. Returns a message if it does not.
+/// Replays the line of the first finding. Returns a message if this gives another finding or none.
 fn replay(bug: PlantedBug, planted: &CrashSweep, report: &SweepReport) -> Option<String> {
     let finding = report.findings.first()?;
-    // A plan that hangs waits for a minute, and only a second run shows that runs differ.
-    let is_of_one_run = !matches!(
+    // A replay of a plan that hangs takes a minute, and one run cannot show that runs differ.
+    if matches!(
         bug,
         PlantedBug::LeftoverHangs | PlantedBug::RandomBytes | PlantedBug::RunsDiffer
-    );
-    if !is_of_one_run {
+    ) {
         return None;
     }
     let line = finding.replay_line();
     match planted.replay(&line) {
-        Ok(_) => Some(format!("{bug}: nothing is wrong with {line}")),
+        Ok(_) => Some(format!("{bug}: no finding in the replay of {line}")),
         Err(ReplayFailure::NotAPlan(error)) => Some(format!("{bug}: {line}: {error}")),
         Err(ReplayFailure::Found(again)) => {
             if let Some(dir) = &again.image_dir {
@@ -173,39 +173,39 @@ fn replay(bug: PlantedBug, planted: &CrashSweep, report: &SweepReport) -> Option
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "replays lay out what they find below the directory for temporary files"
+    reason = "replays write the image of a finding below the directory for temporary files"
 )]
 fn remove(dir: &Path) {
     std::fs::remove_dir_all(dir).unwrap();
 }
 
 #[test]
-fn each_bug_of_the_files_is_caught_by_the_check_that_the_table_gives() {
-    catch_all_of(|place| matches!(place, BugPlace::Files(_)));
+fn each_bug_in_files_is_caught_by_the_check_that_the_table_names() {
+    assert_all_caught(|place| matches!(place, BugPlace::Files(_)));
 }
 
 #[test]
-fn each_bug_of_the_storage_is_caught_by_the_check_that_the_table_gives() {
-    catch_all_of(|place| matches!(place, BugPlace::Storage(_)));
+fn each_bug_in_storage_is_caught_by_the_check_that_the_table_names() {
+    assert_all_caught(|place| matches!(place, BugPlace::Storage(_)));
 }
 
 #[test]
-fn each_flaw_of_a_store_is_caught_by_the_check_that_the_table_gives() {
-    catch_all_of(|place| matches!(place, BugPlace::Store(_)));
+fn each_flaw_of_a_store_is_caught_by_the_check_that_the_table_names() {
+    assert_all_caught(|place| matches!(place, BugPlace::Store(_)));
 }
 
 #[test]
-fn each_bug_of_the_calls_is_caught_by_the_check_that_the_table_gives() {
-    catch_all_of(|place| matches!(place, BugPlace::Calls(_) | BugPlace::Options(_)));
+fn each_bug_in_calls_or_options_is_caught_by_the_check_that_the_table_names() {
+    assert_all_caught(|place| matches!(place, BugPlace::Calls(_) | BugPlace::Options(_)));
 }
 
 #[test]
-fn each_bug_of_the_options_of_later_sessions_is_caught_by_the_check_that_the_table_gives() {
-    catch_all_of(|place| matches!(place, BugPlace::LaterOptions(_)));
+fn each_bug_in_the_options_of_later_sessions_is_caught_by_the_check_that_the_table_names() {
+    assert_all_caught(|place| matches!(place, BugPlace::LaterOptions(_)));
 }
 
 #[test]
-fn there_are_enough_bugs_of_each_kind() {
+fn each_kind_has_at_least_five_bugs() {
     assert!(PlantedBug::ALL.len() >= 60, "{}", PlantedBug::ALL.len());
     for kind in [BugKind::Sessions, BugKind::Changes, BugKind::Sizes, BugKind::Disk] {
         let bugs = PlantedBug::ALL.iter().filter(|bug| bug.kind() == kind);
@@ -218,7 +218,7 @@ fn the_same_sweeps_find_nothing_without_a_bug() {
     let mut swept = BTreeSet::new();
     for bug in PlantedBug::ALL {
         let BugRow { needs, place, .. } = bug.row();
-        // A sweep with short cases differs in its timeout alone.
+        // A sweep with short cases differs only in its time limit.
         if needs != Needs::ShortCases {
             swept.insert((
                 needs,
@@ -227,38 +227,37 @@ fn the_same_sweeps_find_nothing_without_a_bug() {
             ));
         }
     }
-    let nothing = FaultCount::default();
+    let faults = FaultCount::default();
     for (needs, has_storage, work) in swept {
         let wrapped = BugPlace::files(&["none"], &[], files::skip);
-        let mut sweep = wrapped.plant(needs.prepare(sweep(work)), &nothing);
+        let mut sweep = wrapped.plant(needs.prepare(sweep(work)), &faults);
         if has_storage {
-            sweep = BugPlace::storage(&[], storage::skip).plant(sweep, &nothing);
+            sweep = BugPlace::storage(&[], storage::skip).plant(sweep, &faults);
         }
         let report = sweep.run();
         println!("{needs:?} {work:?}: {report}");
         report.expect_clean();
     }
-    assert!(nothing.is_empty());
+    assert!(faults.is_empty());
 }
 
 #[test]
 fn the_planted_store_without_a_flaw_keeps_every_promise() {
     for sector_bytes in [512, 4096] {
-        let nothing = FaultCount::default();
-        let sweep = store::plant(None, sweep(PlantedWork::Short), &nothing).sector_bytes(sector_bytes);
+        let faults = FaultCount::default();
+        let sweep = store::plant(None, sweep(PlantedWork::Short), &faults).sector_bytes(sector_bytes);
         let report = sweep.run();
         println!("{report}");
         report.expect_clean();
-        assert!(nothing.is_empty());
+        assert!(faults.is_empty());
     }
 }
 
-/// The sectors of a disk and the models of a sweep decide whether it finds a flaw.
 #[test]
-fn a_flaw_is_found_on_the_sectors_and_under_the_models_that_its_finding_names() {
+fn a_flaw_is_found_only_with_the_sector_sizes_and_disk_models_on_which_it_can_happen() {
     for (bug, sector_bytes, models, is_found) in [
-        (PlantedBug::BlockTakenForWhole, 512, None, true),
-        (PlantedBug::BlockTakenForWhole, 4096, None, false),
+        (PlantedBug::BlockAssumedAtomic, 512, None, true),
+        (PlantedBug::BlockAssumedAtomic, 4096, None, false),
         (
             PlantedBug::StaleRecordRead,
             512,
@@ -278,12 +277,17 @@ fn a_flaw_is_found_on_the_sectors_and_under_the_models_that_its_finding_names() 
             false,
         ),
         (
-            PlantedBug::RecordEndsChecked,
+            PlantedBug::OnlyRecordEndsChecked,
             512,
             Some(DiskModel::EXT4_ORDERED),
             true,
         ),
-        (PlantedBug::RecordEndsChecked, 512, Some(DiskModel::BTRFS), false),
+        (
+            PlantedBug::OnlyRecordEndsChecked,
+            512,
+            Some(DiskModel::BTRFS),
+            false,
+        ),
     ] {
         let sweep = sweep(PlantedWork::Short)
             .sector_bytes(sector_bytes)
@@ -316,7 +320,7 @@ fn a_flaw_is_found_on_the_sectors_and_under_the_models_that_its_finding_names() 
 }
 
 #[test]
-fn a_finding_names_its_models_in_every_form() {
+fn a_finding_names_its_disk_models_as_text_json_and_html() {
     let planted = PlantedBug::StaleRecordRead
         .plant(sweep(PlantedWork::Short), &FaultCount::default())
         .findings_max(1);
@@ -337,14 +341,14 @@ fn a_finding_names_its_models_in_every_form() {
     let json = format!("\"models\":[\"{}\"]", models.replace(", ", "\",\""));
     assert!(page.json().contains(&json), "{}", page.json());
     assert!(page.html().contains(&format!("Happens on {models}")));
-    // A process crash needs no power loss.
+    // A process crash leaves the same image on every disk model.
     let planted = PlantedBug::CallDropped.plant(sweep(PlantedWork::Short), &FaultCount::default());
     let report = planted.findings_max(1).run();
     assert_eq!(report.findings[0].models, DiskModel::ALL);
 }
 
 #[test]
-fn every_kind_of_failure_is_what_some_bug_is_caught_by() {
+fn every_kind_of_failure_is_the_finding_of_at_least_one_bug() {
     let caught: BTreeSet<_> = PlantedBug::ALL.iter().flat_map(|bug| bug.caught_by()).collect();
     for kind in FailureKind::ALL {
         assert!(caught.contains(&kind), "no bug is caught by {kind}");
@@ -352,7 +356,7 @@ fn every_kind_of_failure_is_what_some_bug_is_caught_by() {
 }
 
 #[test]
-fn a_bug_has_a_name_and_can_be_planted_into_a_sweep_that_has_files_of_its_own() {
+fn a_bug_can_be_planted_into_a_sweep_with_its_own_files() {
     assert_eq!(PlantedBug::CallTwice.to_string(), "CallTwice");
     let wrapped = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&wrapped);

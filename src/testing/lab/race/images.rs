@@ -1,60 +1,85 @@
-//! Images of the disk during a race, with the promises at their moments, and their recovery.
+//! The images of a race, and their recovery.
+//!
+//! Owns the disk, the oracle and the images of a race. Invariant: each image belongs to the state of the oracle that is
+//! stored with it, because no call begins or ends while an image is taken.
 
 use std::collections::HashSet;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::work::lock;
-use super::{PATH, Race, RaceStatistics};
+use super::parameters::{PATH, Race, RaceStatistics};
 use crate::testing::SimDisk;
 use crate::testing::oracle::{CrashKind, Oracle};
 use crate::testing::sim_disk::{Image, ImageChoice, Side};
-use crate::testing::workload::Random;
+use crate::testing::workload::{Random, standard_schema};
 use crate::{Background, TidalDb};
 
-/// Crashes inside each recovery.
+/// The number of crashes inside each recovery.
 const NESTED_CRASHES: u64 = 4;
 
-/// An image, and the promises when it was taken.
+/// An image, and the oracle when it was taken.
 pub(super) struct RaceImage {
     image: Image,
     oracle: Oracle,
-    death: CrashKind,
+    crash: CrashKind,
 }
 
-/// The disk of a race, and the promises of its database.
-pub(super) struct WatchedDisk {
+/// The disk of a race, the oracle of its database, and the images taken.
+pub(super) struct RaceDisk {
     pub(super) disk: SimDisk,
-    pub(super) oracle: Mutex<Oracle>,
-    pub(super) images: Mutex<Vec<RaceImage>>,
+    oracle: Mutex<Oracle>,
+    images: Mutex<Vec<RaceImage>>,
 }
 
-impl WatchedDisk {
-    /// Keeps the disk as a crash at this moment leaves it. No call begins or ends meanwhile.
-    pub(super) fn take(&self, choice: &ImageChoice) {
-        let death = match choice {
+impl RaceDisk {
+    /// An empty disk for a race.
+    pub(super) fn new(race: Race) -> Self {
+        Self {
+            disk: SimDisk::new(),
+            oracle: Mutex::new(Oracle::new(&standard_schema(), race.durability)),
+            images: Mutex::default(),
+        }
+    }
+
+    pub(super) fn oracle(&self) -> MutexGuard<'_, Oracle> {
+        self.oracle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn images(&self) -> MutexGuard<'_, Vec<RaceImage>> {
+        self.images.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stores an image of the disk as a crash leaves it at this point in time.
+    pub(super) fn take_image(&self, choice: &ImageChoice) {
+        let crash = match choice {
             ImageChoice::All => CrashKind::ProcessCrash,
             _ => CrashKind::PowerLoss,
         };
-        let oracle = lock(&self.oracle);
+        let oracle = self.oracle();
         let image = self.disk.image(choice);
         let oracle = oracle.clone();
-        lock(&self.images).push(RaceImage { image, oracle, death });
+        self.images().push(RaceImage { image, oracle, crash });
+    }
+
+    /// Removes and returns all images.
+    pub(super) fn drain_images(&self) -> Vec<RaceImage> {
+        std::mem::take(&mut *self.images())
     }
 }
 
 impl RaceImage {
-    /// Recovers the image and compares. With `nested`, also recovers from crashes inside that recovery.
+    /// Recovers the image and compares the result with the oracle. With `nested`, also recovers from crashes inside
+    /// that recovery. With `closed`, closes the database after each recovery of the image itself.
     pub(super) fn recover(
         &self,
         race: Race,
         closed: bool,
         nested: Option<&mut Random>,
-        told: &mut RaceStatistics,
+        statistics: &mut RaceStatistics,
     ) -> Result<(), String> {
         let disk = SimDisk::from_image(&self.image);
         let events = self.check(race, &disk, closed)?;
-        told.images += 1;
-        told.events = told.events.max(events);
+        statistics.images += 1;
+        statistics.events = statistics.events.max(events);
         let Some(random) = nested else {
             return Ok(());
         };
@@ -63,7 +88,7 @@ impl RaceImage {
             drop(self.open(race, &disk)?);
             disk.operations_len()
         };
-        let mut seen = HashSet::from([self.image.hash()]);
+        let mut checked = HashSet::from([self.image.hash()]);
         for _ in 0..NESTED_CRASHES {
             let side = *random.pick(&[Side::Before, Side::After]);
             let ordinal = random.below(operations_len.max(1));
@@ -79,13 +104,15 @@ impl RaceImage {
             };
             for choice in [ImageChoice::Synced, ImageChoice::All, drawn] {
                 let image = disk.image(&choice);
-                if seen.insert(image.hash()) {
+                if checked.insert(image.hash()) {
                     self.check(race, &SimDisk::from_image(&image), false)
-                        .map_err(|wrong| {
-                            format!("{choice} of a crash {side:?} operation {ordinal} of a recovery: {wrong}")
+                        .map_err(|failure| {
+                            format!(
+                                "{choice} of a crash {side:?} operation {ordinal} of a recovery: {failure}"
+                            )
                         })?;
-                    told.images += 1;
-                    told.nested += 1;
+                    statistics.images += 1;
+                    statistics.nested += 1;
                 }
             }
         }
@@ -94,18 +121,21 @@ impl RaceImage {
 
     fn open(&self, race: Race, disk: &SimDisk) -> Result<TidalDb, String> {
         TidalDb::open(PATH, race.options(disk).background(Background::Caller))
-            .map_err(|error| format!("after {:?}: opening: {error:?}", self.death))
+            .map_err(|error| format!("after {:?}: opening: {error:?}", self.crash))
     }
 
-    /// Opens the database on `disk` and compares it with the promises. Returns the number of acknowledged events.
+    /// Opens the database on `disk` and compares it with the oracle. Returns the number of acknowledged events.
     fn check(&self, race: Race, disk: &SimDisk, closed: bool) -> Result<u64, String> {
         let db = self.open(race, disk)?;
-        let verdict = self.oracle.check(self.death, &db);
+        let verdict = self.oracle.check(self.crash, &db);
         if !verdict.is_ok() {
-            return Err(format!("after {:?}: {verdict}", self.death));
+            return Err(format!("after {:?}: {verdict}", self.crash));
         }
         if closed && !matches!(db.close(), Ok(())) {
-            return Err(format!("after {:?}: it cannot be closed again", self.death));
+            return Err(format!(
+                "after {:?}: the database cannot be closed again",
+                self.crash
+            ));
         }
         Ok(verdict.counts.acknowledged)
     }

@@ -1,19 +1,20 @@
-//! A short form of the races: enough to meet each kind, and no more.
+//! A short run of races: enough seeds for each kind of race.
 
 use super::*;
-use crate::EntityId;
-use crate::testing::workload::with_a_fresh_seed;
+use crate::testing::workload::{standard_schema, tiny_options, with_a_fresh_seed};
+use crate::testing::{CrashPoint, SimDisk};
+use crate::{Background, Durability, EntityId};
 
 const SEEDS: std::ops::Range<u64> = 0..120;
 
 #[test]
-fn every_point_and_every_policy_is_among_the_races() {
+fn the_seeds_cover_every_crash_point_and_every_policy() {
     let races: Vec<_> = SEEDS.map(Race::of_seed).collect();
     for point in CrashPoint::ALL {
         let panics = races
             .iter()
             .filter(|race| race.panics_at.is_some_and(|(at, _)| at == point));
-        assert!(panics.count() >= 1, "no race panics at {point}");
+        assert!(panics.count() >= 1, "no seed has a panic at {point}");
     }
     for durability in [Durability::EverySynced, Durability::OperatingSystem] {
         for background in [Background::Caller, Background::OwnThreads] {
@@ -25,7 +26,8 @@ fn every_point_and_every_policy_is_among_the_races() {
     }
 }
 
-/// Creates, deletes, adds and removes as the seed says, whatever the others do.
+/// Makes random changes of two collections, in an order that the seed decides. Other threads change the same
+/// collections.
 fn change_at_random(db: &TidalDb, seed: u64) {
     let mut random = Random::new(seed);
     for _ in 0..30 {
@@ -45,19 +47,19 @@ fn change_at_random(db: &TidalDb, seed: u64) {
 }
 
 #[test]
-fn threads_that_change_the_same_collections_leave_the_same_in_memory_and_in_storage() {
+fn concurrent_changes_of_the_same_collections_leave_equal_state_in_memory_and_in_storage() {
     for seed in with_a_fresh_seed(0..40) {
         let disk = SimDisk::new();
-        let yields = Arc::new(Yields::new(seed, |_| {}));
-        let passing = Arc::clone(&yields);
-        let recorder = CrossingRecorder::with_callback(move |_| passing.pass());
+        let points = Arc::new(YieldPoints::new(seed, |_| {}));
+        let passed = Arc::clone(&points);
+        let recorder = CrossingRecorder::with_callback(move |_| passed.pass());
         let _recording = scoped_recorder(&recorder);
         let options = |files| {
             tiny_options(standard_schema())
                 .durability(Durability::OperatingSystem)
                 .files(files)
         };
-        let db = TidalDb::open(PATH, options(yielding(&disk, &yields))).unwrap();
+        let db = TidalDb::open(PATH, options(with_yield_points(&disk, &points))).unwrap();
         std::thread::scope(|scope| {
             for thread in 0..3 {
                 let db = &db;
@@ -78,28 +80,26 @@ mod full {
     use super::*;
 
     #[test]
-    fn no_race_of_records_checkpoints_collections_reads_close_and_panics_goes_wrong() {
+    fn no_race_of_calls_checkpoints_close_and_panics_breaks_a_promise() {
         let mut all = RaceStatistics::default();
         for seed in with_a_fresh_seed(SEEDS) {
-            let told = Race::of_seed(seed)
-                .run()
-                .unwrap_or_else(|failure| panic!("{failure}"));
-            all = all.with(told);
+            let result = Race::of_seed(seed).run();
+            all = all.with(result.unwrap_or_else(|failure| panic!("{failure}")));
         }
         println!("{all:?}");
         let seeds = SEEDS.end - SEEDS.start;
         assert!(
             all.closed > seeds / 6 && all.panicked > seeds / 6,
-            "a third of the races each: {all:?}"
+            "a third of the races closes and a third panics: {all:?}"
         );
         assert!(
-            all.holds > 10 * seeds && all.images > 2 * seeds + seeds / 2,
+            all.waits > 10 * seeds && all.images > 2 * seeds + seeds / 2,
             "{all:?}"
         );
     }
 
     #[test]
-    fn no_race_in_which_a_sync_or_a_write_fails_goes_wrong() {
+    fn no_race_with_a_failing_sync_or_write_breaks_a_promise() {
         let mut all = RaceStatistics::default();
         for seed in with_a_fresh_seed(SEEDS) {
             let race = Race::of_seed(seed).with_a_fault();
@@ -108,7 +108,8 @@ mod full {
         println!("{all:?}");
         assert!(all.failed > (SEEDS.end - SEEDS.start) / 3, "{all:?}");
     }
-    /// Many more races than it takes to meet everything, whatever the operating system does with the threads.
+
+    /// Many more races than the minimum counts below need, for any scheduling by the operating system.
     const STRESS_MAX: u64 = 600;
 
     #[test]
@@ -126,9 +127,9 @@ mod full {
         while !is_enough(&all) {
             let seed = seeds
                 .next()
-                .unwrap_or_else(|| panic!("not enough was met: {all:?}"));
-            let told = Race::stress_of_seed(seed).run();
-            all = all.with(told.unwrap_or_else(|failure| panic!("{failure}")));
+                .unwrap_or_else(|| panic!("{STRESS_MAX} races cover too little: {all:?}"));
+            let result = Race::stress_of_seed(seed).run();
+            all = all.with(result.unwrap_or_else(|failure| panic!("{failure}")));
         }
         println!("{all:?}");
     }

@@ -7,7 +7,7 @@ use crate::testing::lab::command_line::{CommandLine, Filters, GivenArguments};
 fn line() -> CommandLine {
     CommandLine::new("program [OPTIONS] [WORD...]")
         .option("--minutes N", 1.5, "ends after this time")
-        .option("--images N", 512, "of each moment")
+        .option("--images N", 512, "of each crash")
         .option("-q, --quiet", "", "no progress")
         .option("--dir PATH", "", "where it works")
         .option("--depth N", "", "how deep")
@@ -25,7 +25,7 @@ fn given(arguments: &str) -> GivenArguments {
 }
 
 #[test]
-fn a_value_is_the_next_argument_or_behind_an_equals_sign_and_the_last_one_counts() {
+fn a_value_is_the_next_argument_or_follows_an_equals_sign_and_the_last_value_counts() {
     let long = given("--minutes 0.5 --images 3 --images=7 one -q --dir=/a=b --depth 2 two -- one");
     let (half_a_minute, default) = (Duration::from_secs(30), Duration::from_secs(90));
     assert_eq!(
@@ -51,34 +51,34 @@ fn a_value_is_the_next_argument_or_behind_an_equals_sign_and_the_last_one_counts
 }
 
 #[test]
-fn a_wrong_argument_is_refused_with_its_name_and_what_is_expected() {
+fn a_wrong_argument_is_refused_with_its_name_and_the_expected_form() {
     for (arguments, expected) in [
-        ("--nothing", "there is no option --nothing"),
-        ("-x", "there is no option -x"),
-        ("--nothing=3", "there is no option --nothing"),
-        ("--quiet=yes", "--quiet takes no value"),
-        ("--images", "--images needs a value: of each moment; default 512"),
-        ("one -- --bad", "--bad is none of one, two"),
+        ("--nothing", "unknown option --nothing"),
+        ("-x", "unknown option -x"),
+        ("--nothing=3", "unknown option --nothing"),
+        ("--quiet=yes", "--quiet does not accept a value"),
+        ("--images", "--images needs a value: of each crash; default 512"),
+        ("one -- --bad", "--bad is not one of one, two"),
     ] {
         assert_eq!(parse(line(), arguments), Err(expected.to_owned()), "{arguments}");
     }
     let no_operands = parse(CommandLine::new("program"), "word");
-    assert_eq!(no_operands, Err("no operand is expected: word".to_owned()));
+    assert_eq!(no_operands, Err("unexpected operand: word".to_owned()));
     for text in ["0", "1", "4", "-1", "x", "2.5"] {
-        let expected = format!("--depth takes a whole number from 2 to 3, not {text:?}");
+        let expected = format!("--depth must be a whole number from 2 to 3, not {text:?}");
         assert_eq!(
             given(&format!("--depth={text}")).number("--depth", 2..=3),
             Err(expected)
         );
     }
     for text in ["0", "-1", "NaN", "1e9"] {
-        let expected = format!("--minutes takes a number of minutes above 0, not {text:?}");
+        let expected = format!("--minutes must be a number of minutes above 0, not {text:?}");
         assert_eq!(
             given(&format!("--minutes={text}")).minutes("--minutes"),
             Err(expected)
         );
     }
-    // A path alone need not be UTF-8.
+    // Only a path may contain bytes that are not UTF-8.
     let bytes = OsString::from_vec(vec![b'/', 0xff]);
     let of_bytes = |option: &str| {
         line()
@@ -91,14 +91,14 @@ fn a_wrong_argument_is_refused_with_its_name_and_what_is_expected() {
 }
 
 #[test]
-fn help_is_made_of_the_declarations() {
+fn the_help_text_lists_the_declared_options_and_words() {
     assert_eq!(parse(line(), "--images 3 -h --nothing"), Ok(None));
     assert_eq!(parse(line(), "--help"), Ok(None));
     let expected = "\
 usage: program [OPTIONS] [WORD...]
 
   --minutes N  ends after this time; default 1.5
-  --images N   of each moment; default 512
+  --images N   of each crash; default 512
   -q, --quiet  no progress
   --dir PATH   where it works
   --depth N    how deep
@@ -114,7 +114,7 @@ The end.
 }
 
 #[test]
-fn filters_select_by_part_or_whole_name_and_one_that_matches_nothing_is_refused() {
+fn filters_match_a_part_of_a_name_or_all_of_it_and_a_filter_that_matches_no_case_is_refused() {
     let names = ["log::cut", "log::cut_again", "store::cut"];
     for (arguments, expected) in [
         ("", Ok(&names[..])),
@@ -133,7 +133,7 @@ fn filters_select_by_part_or_whole_name_and_one_that_matches_nothing_is_refused(
         ),
         (
             "--exact log",
-            Err("no case is named \"log\"; --list shows the names"),
+            Err("no case has the name \"log\"; --list shows the names"),
         ),
         ("log --skip cut", Err("every case is skipped")),
     ] {

@@ -1,8 +1,8 @@
-//! The files of diverged copies of one database, mixed.
-//! [`DamageCampaign::of_copies`](super::DamageCampaign::of_copies) states the legal results.
+//! Mixtures of the files of diverged copies of one database.
+//! [`DamageCampaign::of_copies`](super::DamageCampaign::of_copies) defines the legal results.
 //!
-//! The copies run the same calls with different entity ids, so frames and records with the same number have the same length.
-//! The third copy makes no checkpoint. Each copy uses different opening ids.
+//! The copies run the same calls with different entity ids, so frames and records with the same number have the same
+//! length. The third copy makes no checkpoint. Each copy uses different opening ids.
 
 #[cfg(test)]
 mod tests;
@@ -10,7 +10,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::judge::{self, AfterOpen, Floor, OpenResult};
+use super::check::{self, AfterOpen, OpenResult, PromisedMinimum};
 use super::runner::CaseSet;
 use super::subject::{DB_DIR, DamageSubject, HistoryEnd, content, histories};
 use crate::testing::SimDisk;
@@ -23,28 +23,29 @@ use crate::{CohortId, Durability, EntityId, Options, SignalId, TidalDb, UserId};
 /// The collection that all copies change.
 const COLLECTION: &[u8] = b"kept";
 
-/// The end of the history that the copies have in common.
+/// The state of the database when it is copied: the end of the history that the copies share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum CopyOrigin {
     Closed,
-    Died,
+    Crashed,
     /// The files are copied while the database is open. The original is the first copy and continues.
     Open,
 }
 
 impl CopyOrigin {
-    const ALL: [Self; 3] = [Self::Closed, Self::Died, Self::Open];
+    const ALL: [Self; 3] = [Self::Closed, Self::Crashed, Self::Open];
 
     fn kind(self) -> &'static str {
         match self {
-            Self::Closed => "copies of a closed",
-            Self::Died => "copies of a dead",
-            Self::Open => "copies of an open",
+            Self::Closed => "copied after close",
+            Self::Crashed => "copied after crash",
+            Self::Open => "copied while open",
         }
     }
 }
 
-/// The mixtures of the files of so many copies, one in so many, by origin, end and policy.
+/// The mixtures of the files of `copies_len` copies, for each origin, end and policy. Each set has one of `one_in`
+/// mixtures.
 pub(super) fn copy_sets(copies_len: usize, one_in: u64) -> impl Iterator<Item = CopySet> {
     let all = CopyOrigin::ALL
         .into_iter()
@@ -63,7 +64,7 @@ pub(super) struct CopySet {
     /// The names of all log and store files of the copies.
     names: Vec<PathBuf>,
     one_in: u64,
-    /// Each set tries other mixtures, if not all.
+    /// The number of the first mixture, which differs between sets if they do not have all mixtures.
     shift: u64,
 }
 
@@ -74,7 +75,7 @@ impl CopySet {
             .flat_map(|copy| copy.files.iter().cloned())
             .collect();
         Self {
-            name: format!("{}, each {}", origin.kind(), copies[0].name),
+            name: format!("{}, each copy {}", origin.kind(), copies[0].name),
             origin,
             copies,
             names: names.into_iter().collect(),
@@ -88,41 +89,43 @@ impl CopySet {
         (self.copies.len() as u64 + 1).pow(self.names.len() as u32)
     }
 
-    /// The copy that gives each name its file in a case; `None` for no file.
+    /// The copy whose file each name has in a case; `None` for no file.
     fn choices(&self, number: u64) -> impl Iterator<Item = (&PathBuf, Option<&DamageSubject>)> {
         let base = self.copies.len() as u64 + 1;
-        let mut left = number * self.one_in + self.shift;
+        let mut digits = number * self.one_in + self.shift;
         self.names.iter().map(move |name| {
-            let copy = self.copies.get((left % base) as usize);
-            left /= base;
+            let copy = self.copies.get((digits % base) as usize);
+            digits /= base;
             (name, copy)
         })
     }
 
-    /// Checks `db`, a beginning of the history of `copy`, against the files of that history.
+    /// Checks `db`, whose state is a prefix of the history of `copy`, against the files of that history.
     fn check_history(copy: &DamageSubject, image: &Image, db: &TidalDb) -> Result<OpenResult, String> {
         let is_own = |path: &Path| image.file(path).is_some() && image.file(path) == copy.image.file(path);
         let own = image.files().filter(|(path, _)| is_own(path));
-        let floor = judge::floor_of_files(copy, own);
-        let outcome = judge::check_state(copy, floor, db)?;
-        if outcome != OpenResult::Whole && copy.files.iter().all(|path| is_own(path)) {
-            return Err("all files of this history are there, and not all of it".to_owned());
+        let minimum = check::promised_minimum(copy, own);
+        let result = check::check_state(copy, minimum, db)?;
+        if result != OpenResult::Whole && copy.files.iter().all(|path| is_own(path)) {
+            return Err(
+                "all files of this history are present, but a part of it is not recovered".to_owned(),
+            );
         }
-        Ok(outcome)
+        Ok(result)
     }
 
-    /// Checks that `db` is a beginning of a history, and legal for each history that it is a beginning of.
-    fn check(&self, image: &Image, db: &TidalDb) -> Result<OpenResult, String> {
-        let (mut outcomes, mut mismatches) = (Vec::new(), Vec::new());
+    /// Checks that the state of `db` is a prefix of a history, and legal for each history that has this prefix.
+    fn check_histories(&self, image: &Image, db: &TidalDb) -> Result<OpenResult, String> {
+        let (mut results, mut mismatches) = (Vec::new(), Vec::new());
         for (index, copy) in self.copies.iter().enumerate() {
-            let of_copy = |what: String| format!("copy {index}: {what}");
-            match judge::check_state(copy, Floor::default(), db) {
-                Ok(_) => outcomes.push(Self::check_history(copy, image, db).map_err(of_copy)?),
-                Err(what) => mismatches.push(of_copy(what)),
+            let of_copy = |failure: String| format!("copy {index}: {failure}");
+            match check::check_state(copy, PromisedMinimum::default(), db) {
+                Ok(_) => results.push(Self::check_history(copy, image, db).map_err(of_copy)?),
+                Err(failure) => mismatches.push(of_copy(failure)),
             }
         }
-        let outcome = outcomes.into_iter().min();
-        outcome.ok_or_else(|| format!("no history is this: {}", mismatches.join("; ")))
+        let result = results.into_iter().min();
+        result.ok_or_else(|| format!("no history has this state: {}", mismatches.join("; ")))
     }
 }
 
@@ -148,8 +151,8 @@ impl CaseSet for CopySet {
         image
     }
 
-    fn judge(&self, _: u64, image: &Image, then: AfterOpen) -> Result<OpenResult, String> {
-        judge::open_and_check(&self.copies[0], image, then, |db| self.check(image, db))
+    fn check(&self, _: u64, image: &Image, then: AfterOpen) -> Result<OpenResult, String> {
+        check::open_and_check(&self.copies[0], image, then, |db| self.check_histories(image, db))
     }
 
     fn kind(&self, _: u64) -> &'static str {
@@ -180,18 +183,18 @@ fn options() -> Options {
         .checkpoint_log_bytes(u64::MAX)
 }
 
-/// Runs a database and the copies of it.
+/// Makes a database and its copies, and runs their work.
 fn copies(len: usize, origin: CopyOrigin, end: HistoryEnd, policy: Durability) -> Vec<DamageSubject> {
     let origin_end = match origin {
         CopyOrigin::Closed => HistoryEnd::Closed,
-        CopyOrigin::Died | CopyOrigin::Open => end,
+        CopyOrigin::Crashed | CopyOrigin::Open => end,
     };
     let (mut common, db, disk) = common_database(policy, origin_end);
     let mut copies = Vec::new();
     let image = if origin == CopyOrigin::Open {
         let image = content(&disk);
         let mut original = common.clone();
-        original.record(&work_of(0), &db, &disk);
+        original.apply(&work_of(0), &db, &disk);
         original.finish(db, &disk);
         copies.push(original);
         image
@@ -203,25 +206,25 @@ fn copies(len: usize, origin: CopyOrigin, end: HistoryEnd, policy: Durability) -
         let mut subject = common.clone();
         subject.name = format!("{policy:?}, {end:?}");
         subject.end = end;
-        // Later ids of this copy are further apart, so that no other copy has one of them.
+        // Each copy has its own step between opening ids, so that no two copies share an id.
         subject.options = subject.options.predictable_opening_ids(copy as u64 + 1);
         let disk = SimDisk::from_image(&image);
         let db = subject.open(&disk).expect("a copy opens");
-        subject.record(&work_of(copy), &db, &disk);
+        subject.apply(&work_of(copy), &db, &disk);
         subject.finish(db, &disk);
         copies.push(subject);
     }
     copies
 }
 
-/// The database before the copies diverge, open.
+/// The open database before the copies diverge.
 fn common_database(policy: Durability, end: HistoryEnd) -> (DamageSubject, TidalDb, SimDisk) {
     let mut common = DamageSubject::empty(&options(), policy, end);
     let disk = SimDisk::new();
     let db = common.open(&disk).expect("a new database opens");
     let mut operations = vec![Operation::CreateCollection(COLLECTION.to_vec())];
     operations.extend([event(1, 1), member(1), event(2, 2), member(2)]);
-    common.record(&operations, &db, &disk);
+    common.apply(&operations, &db, &disk);
     (common, db, disk)
 }
 
@@ -241,7 +244,7 @@ fn member(entity: u64) -> Operation {
     Operation::AddToCollection(COLLECTION.to_vec(), EntityId(entity))
 }
 
-/// The work of a copy alone.
+/// The operations of one copy after it diverges.
 fn work_of(copy: usize) -> Vec<Operation> {
     let id = 10 * (copy as u64 + 1);
     let mut operations = vec![event(id, 3), member(id)];

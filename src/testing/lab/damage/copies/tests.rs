@@ -4,7 +4,7 @@ use crate::testing::lab::damage::subject::{LOG_DIR, STORE_DIR};
 use crate::testing::lab::file_format;
 
 #[test]
-fn the_copies_rotate_log_and_store_have_few_files_and_another_last_file_of_the_store_each() {
+fn each_copy_has_several_segments_and_store_files_and_a_different_last_store_file() {
     let mut compacted_len = 0;
     for set in copy_sets(3, 1) {
         for dir in [LOG_DIR, STORE_DIR] {
@@ -29,30 +29,38 @@ fn the_copies_rotate_log_and_store_have_few_files_and_another_last_file_of_the_s
 }
 
 #[test]
-fn a_history_that_is_none_of_the_copies_and_a_part_of_one_that_is_all_there_are_findings() {
-    let mut copies = copies(3, CopyOrigin::Died, HistoryEnd::Died, Durability::EverySynced);
-    let stranger = copies.pop().unwrap();
-    let (mut older, db, disk) = common_database(Durability::EverySynced, HistoryEnd::Died);
+fn a_foreign_history_and_a_prefix_shorter_than_promised_are_findings() {
+    let mut copies = copies(
+        3,
+        CopyOrigin::Crashed,
+        HistoryEnd::Crashed,
+        Durability::EverySynced,
+    );
+    let other = copies.pop().unwrap();
+    let (mut older, db, disk) = common_database(Durability::EverySynced, HistoryEnd::Crashed);
     older.finish(db, &disk);
-    let set = CopySet::new(copies, CopyOrigin::Died, 1, 0);
+    let set = CopySet::new(copies, CopyOrigin::Crashed, 1, 0);
     let check = |image: &Image, opened: &DamageSubject| {
         let db = opened.open(&SimDisk::from_image(&opened.image)).unwrap();
-        set.check(image, &db)
+        set.check_histories(image, &db)
     };
     let [first, second] = &set.copies[..] else {
-        panic!("two are left");
+        panic!("two of three copies remain");
     };
     assert_eq!(check(&first.image, first), Ok(OpenResult::Whole));
     assert_eq!(check(&second.image, second), Ok(OpenResult::Whole));
     assert_eq!(check(&older.image, &older), Ok(OpenResult::Shorter));
-    let none = check(&Image::new(), &stranger).unwrap_err();
-    assert!(none.starts_with("no history is this: copy 0: "), "{none}");
-    let part = check(&first.image, &older).unwrap_err();
-    assert!(part.contains("promised as synced"), "{part}");
+    let foreign = check(&Image::new(), &other).unwrap_err();
+    assert!(
+        foreign.starts_with("no history has this state: copy 0: "),
+        "{foreign}"
+    );
+    let shorter = check(&first.image, &older).unwrap_err();
+    assert!(shorter.contains("promised as synced"), "{shorter}");
 }
 
 #[test]
-fn every_mixture_of_the_files_of_two_copies_is_one_history_or_refused() {
+fn every_mixture_of_two_copies_recovers_one_history_or_is_refused() {
     let report = DamageCampaign::of_copies(2).run();
     println!("{report}");
     report.expect_clean();
@@ -61,12 +69,15 @@ fn every_mixture_of_the_files_of_two_copies_is_one_history_or_refused() {
 }
 
 #[test]
-fn mixtures_of_the_files_of_three_copies_are_one_history_or_refused() {
+fn a_mixture_of_three_copies_recovers_one_history_or_is_refused() {
     let report = DamageCampaign::of_copies(3).one_in(THREE_COPIES_ONE_IN).run();
     println!("{report}");
     report.expect_clean();
-    assert!(report.left_out > 100_000, "the rest is the program's to try");
+    assert!(
+        report.left_out > 100_000,
+        "tests/programs/damage.rs tests the others"
+    );
 }
 
-/// In the suite one of so many mixtures of three copies is tried; `tests/programs/damage.rs` tries all.
+/// The test covers one of this number of mixtures of three copies; `tests/programs/damage.rs` covers all.
 const THREE_COPIES_ONE_IN: u64 = 31;

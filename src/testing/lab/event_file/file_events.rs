@@ -1,4 +1,6 @@
-//! The events of a file, without a schema: the file declares the signals. It is read once, so it may be a pipe.
+//! The events of a file that is read without a schema: the names of the signals come from the file.
+//!
+//! The file is read once, so it may be a pipe.
 
 use std::collections::BTreeMap;
 use std::io::BufRead;
@@ -8,35 +10,36 @@ use crate::limits::{NAME_BYTES_MAX, SIGNALS_MAX};
 use crate::testing::workload::Event;
 use crate::{Schema, SignalId};
 
-/// Milliseconds of a year of the Gregorian calendar, on average.
+/// Milliseconds of an average year of the Gregorian calendar.
 const YEAR_MS: i64 = 31_556_952_000;
-/// Years in which event times usually lie. Times in other years may be in another unit than milliseconds.
+/// The usual years of event times. Times in other years may be in another unit than milliseconds.
 const LIKELY_YEARS: std::ops::Range<i64> = 1990..2100;
 
-/// The events of a file, up to the first line that is no event.
+/// The events of a file up to the first refused line, and the names of their signals.
 #[derive(Debug, Default)]
-pub struct OwnEvents {
+pub struct FileEvents {
     /// In the order of the file.
     pub events: Vec<Event>,
     /// The names of the signals, in the order of their first events.
     pub names: Vec<Vec<u8>>,
-    /// The first line that is no event. The lines after it are not read.
+    /// The first refused line. The lines after it are not read.
     pub refused: Option<LineError>,
-    /// True if `goes_on` ended the reading.
-    pub is_cut: bool,
+    /// True if `may_continue` stopped the reading.
+    pub is_stopped: bool,
 }
 
-impl OwnEvents {
-    /// Reads events until a line is no event or `goes_on` returns false. It calls `goes_on` before each line with the number of
-    /// events so far. Memory and time grow with the number of events. A line is refused if its signal's name is too long, or if
-    /// the name is new and there are as many names as a schema can have.
-    pub fn read(reader: impl BufRead, mut goes_on: impl FnMut(usize) -> bool) -> Self {
+impl FileEvents {
+    /// Reads events until a line is refused or `may_continue` returns false. Calls `may_continue` before each line with
+    /// the number of events so far. Memory and time grow with the number of events.
+    ///
+    /// Refuses a line if the name of its signal is too long, or if the file has more names than a schema can have.
+    pub fn read(reader: impl BufRead, mut may_continue: impl FnMut(usize) -> bool) -> Self {
         let mut lines = Lines::new(reader);
         let mut read = Self::default();
         let mut ids: BTreeMap<Vec<u8>, SignalId> = BTreeMap::new();
         loop {
-            if !goes_on(read.events.len()) {
-                read.is_cut = true;
+            if !may_continue(read.events.len()) {
+                read.is_stopped = true;
                 return read;
             }
             let names = &mut read.names;
@@ -47,13 +50,13 @@ impl OwnEvents {
                 if name.len() > NAME_BYTES_MAX {
                     let len = name.len();
                     return Err(format!(
-                        "the name of the signal has {len} bytes; at most {NAME_BYTES_MAX} are possible"
+                        "the name of the signal has {len} bytes; the limit is {NAME_BYTES_MAX}"
                     ));
                 }
                 if names.len() == SIGNALS_MAX {
                     let name = name.escape_ascii();
                     return Err(format!(
-                        "the signal \"{name}\" is one too many: at most {SIGNALS_MAX} names are possible"
+                        "the signal \"{name}\" is one too many: the limit is {SIGNALS_MAX} names"
                     ));
                 }
                 let id = SignalId(names.len() as u16);
@@ -77,11 +80,11 @@ impl OwnEvents {
         schema_for(&self.names)
     }
 
-    /// A text with the years in which the times lie. If these years are unlikely, the text says that `at_ms` is in milliseconds.
+    /// A text with the years of the event times. If these years are unlikely, the text also names the unit of `at_ms`.
     pub fn years(&self) -> String {
         let times = self.events.iter().map(|event| event.at_ms);
         let (Some(first), Some(last)) = (times.clone().min(), times.max()) else {
-            return "there are no times".to_owned();
+            return "the file has no times".to_owned();
         };
         let year = |at_ms: i64| 1970 + at_ms.div_euclid(YEAR_MS);
         let (first, last) = (year(first), year(last));

@@ -1,19 +1,19 @@
-//! The rule for limits: those inside the engine are fields of [`Limits`](crate::limits::Limits).
+//! The rule for limits: the limits inside the engine are fields of [`Limits`](crate::limits::Limits).
 //!
-//! A limit is a number. So each number of the engine that is not small is in `src/limits.rs`, or in a list here with the
-//! reason why it is no limit, or why it cannot be a field.
+//! A limit is a number. So each number of the engine that is not small must be in `src/limits.rs`, or in a list here. A
+//! list gives the reason why its numbers are no limits, or why they cannot be fields.
 
 use std::collections::BTreeSet;
 
-use super::hooks::production;
+use super::hooks::production_files;
 use super::{Rule, Sources};
 
-/// Numbers up to this one are small.
+/// Numbers up to this value are small.
 const SMALL_MAX: u128 = 8;
 const NUMERIC: [&str; 10] = [
     "u8", "u16", "u32", "u64", "u128", "usize", "i32", "i64", "f64", "Duration",
 ];
-/// Numbers without a digit.
+/// Names of numbers, which the search for digits does not find.
 const NAMED: [&str; 6] = [
     "u8::MAX",
     "u8::BITS",
@@ -23,7 +23,8 @@ const NAMED: [&str; 6] = [
     "i16::MAX",
 ];
 
-/// Limits that formats or arrays fix. The table of thresholds has a row for each: a large run exceeds it.
+/// Limits that a format or an array fixes. The table of thresholds has a row for each of them, and a large run exceeds
+/// it.
 pub(in crate::testing) const SIZES: &[&str] = &[
     "src/entities/co_engagement/table.rs FENCE_SHARDS",
     "src/limits.rs CHANGED_LEN_MIN",
@@ -40,7 +41,7 @@ const ARITHMETIC: [&str; 4] = [
     "src/decay.rs",
 ];
 
-/// Constants and numbers that are no limits, by file.
+/// Constants and numbers that are not limits, by file.
 const LISTED: &str = "
 layout of files, records and keys
 src/cohort/mod.rs TAG
@@ -77,7 +78,7 @@ src/storage/file/index.rs FULL_NODE_ENTRIES_LEN NODE_ENTRIES_LEN NODE_BYTES 16 3
 src/states/page.rs 64
 src/states/stored.rs PAGE_BYTES_MAX BUCKET_BYTES_MAX
 
-the length from which on a file header is a small part of a file: files of segments shorter than this are not divided
+the length above which a file header is a small part of a file: shorter files are not divided
 src/storage/file/choice.rs FILE_BYTES_MIN
 
 the largest value of a field of `Limits`
@@ -109,7 +110,7 @@ src/entities/co_engagement/table.rs GOLDEN SHIFT
 ";
 
 pub(super) const RULE: Rule = Rule {
-    name: "a number of the engine that is not small is a limit, or is listed as no bound",
+    name: "a number of the engine that is not small is a limit, or is listed as no limit",
     findings,
     planted: &[
         "src/signals/ledger/core.rs | iter().map(Change::from) | iter().take(256).map(Change::from) | core.rs 256 is not listed",
@@ -122,14 +123,14 @@ pub(super) const RULE: Rule = Rule {
         "src/db/read.rs |  | fn f() {\n    if n > 9_u64 {}\n}\n | read.rs 9_u64 is not listed",
         "src/db/read.rs |  | fn f() {\n    g.take(usize::from(u8::MAX));\n}\n | read.rs u8::MAX is not listed",
         "src/limits.rs |  | pub(crate) const CALLS_MAX: u64 = 3;\n | limits.rs CALLS_MAX is not listed",
-        "src/wal/log.rs | const YIELDS_MAX: | const YIELDS: | log.rs YIELDS_MAX is listed and not there",
-        "src/storage/file/options.rs | 4 << 20 | OTHER | options.rs 4<<20 is listed and not there",
+        "src/wal/log.rs | const YIELDS_MAX: | const YIELDS: | log.rs YIELDS_MAX is listed but missing",
+        "src/storage/file/options.rs | 4 << 20 | OTHER | options.rs 4<<20 is listed but missing",
     ],
 };
 
 fn findings(sources: &Sources) -> Vec<String> {
     let mut found = BTreeSet::new();
-    for (file, lines) in production(sources) {
+    for (file, lines) in production_files(sources) {
         if file == "src/limits.rs" {
             let is_inside = |line: &&&str| line.starts_with("pub(crate) const ");
             let inside = lines.iter().filter(is_inside).filter_map(|line| constant(line));
@@ -143,14 +144,16 @@ fn findings(sources: &Sources) -> Vec<String> {
         let (file, names) = line.split_once(' ').unwrap_or((line, ""));
         listed.extend(names.split_whitespace().map(|name| format!("{file} {name}")));
     }
-    let unlisted = found.difference(&listed).map(|it| format!("{it} is not listed"));
+    let unlisted = found
+        .difference(&listed)
+        .map(|number| format!("{number} is not listed"));
     let missing = listed
         .difference(&found)
-        .map(|it| format!("{it} is listed and not there"));
+        .map(|number| format!("{number} is listed but missing"));
     unlisted.chain(missing).collect()
 }
 
-/// The constants with a number, and the numbers outside of these, each after its file.
+/// The names of the constants with a numeric type, and the numbers outside of constants, each after its file.
 fn numbers_of(file: &str, lines: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
     let mut in_constant = false;
@@ -185,7 +188,7 @@ fn constant(code: &str) -> Option<(&str, &str)> {
     is_constant.then_some((name, kind))
 }
 
-/// The line without its comment and the content of its texts and characters.
+/// The line without its comment and without the content of its string literals.
 fn without_texts(line: &str) -> String {
     let mut code = String::new();
     let mut letters = line.chars().peekable();
@@ -206,8 +209,8 @@ fn without_texts(line: &str) -> String {
     code
 }
 
-/// The numbers in `code` that are not small. A shift of a number by a number counts as one number. The number of places of any
-/// other shift and the number of a tuple's field do not count.
+/// The numbers in `code` that are not small. A shift of a number by a number counts as one number. The right side of
+/// any other shift and the number of a tuple's field do not count.
 fn numbers(code: &str) -> Vec<String> {
     let named = NAMED.iter().filter(|name| code.contains(*name));
     let mut found: Vec<String> = named.map(|&name| name.to_owned()).collect();
@@ -223,8 +226,8 @@ fn numbers(code: &str) -> Vec<String> {
         rest = &code[offset + len..];
         let is_name = before.ends_with(is_part) || before.ends_with('\'');
         let is_field = before.ends_with('.') && !before.ends_with("..");
-        let is_place = before.trim_end().ends_with("<<") || before.trim_end().ends_with(">>");
-        if is_name || is_field || is_place {
+        let is_shift = before.trim_end().ends_with("<<") || before.trim_end().ends_with(">>");
+        if is_name || is_field || is_shift {
             continue;
         }
         let shift = rest.trim_start().strip_prefix("<<").map(str::trim_start);

@@ -1,6 +1,6 @@
 //! The promises, lengths and records in the bytes of a database's files.
 //!
-//! It knows what survives damage: a promise counts as long as the header that carries it is valid.
+//! Also reads damaged files. Invariant: each promise comes from a header with a valid checksum.
 
 use crate::testing::lab::file_format::{
     ALIGN, FileKind, PART_BYTES, entry_checksum, frame_payload, put, seal_payload, u32_at, u64_at,
@@ -11,12 +11,12 @@ const FRAME_KIND_CHECKPOINT: u32 = 3;
 const FRAME_PAYLOAD_BYTES_MAX: u32 = 16 << 20;
 const ENTRY_OVERHEAD_BYTES: usize = 10;
 
-/// A position that a file promises: opening must show everything up to it, or refuse.
+/// A position that a file promises: open must recover everything up to it, or return an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PromisedPosition {
     /// Every frame up to this sequence number was synced.
     Frames(u64),
-    /// Every record of the store up to this one was synced.
+    /// Every record of the store up to this sequence number was synced.
     Records(u64),
     /// A checkpoint that covers this sequence number was flushed.
     Checkpoint(u64),
@@ -24,9 +24,9 @@ pub(super) enum PromisedPosition {
 
 /// A length in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Length {
+pub(super) struct LengthField {
     pub(super) offset: usize,
-    /// How many bytes the field has.
+    /// The size of the field in bytes.
     pub(super) width: usize,
     seal: Seal,
 }
@@ -38,10 +38,10 @@ enum Seal {
     FileHeader,
     /// The header checksum of the frame or record at this offset.
     Part(usize),
-    /// The payload checksum of the frame at this offset, and its header checksum, which covers that one.
+    /// The payload checksum of the frame at this offset, and its header checksum, which covers the payload checksum.
     Payload(usize),
-    /// An entry's checksum, whose place depends on the length. It stays as it is.
-    Open,
+    /// The checksum of an entry. Its position depends on the length, so a forged length leaves it unchanged.
+    Entry,
 }
 
 /// A record of the store.
@@ -53,29 +53,28 @@ pub(super) struct StoreRecord {
 
 /// The promises, lengths and records in a file.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Anatomy {
+pub(super) struct FileStructure {
     pub(super) promises: Vec<PromisedPosition>,
-    pub(super) lengths: Vec<Length>,
-    /// Of a store file: the records before the first bad one.
+    pub(super) lengths: Vec<LengthField>,
+    /// The records of a store file before the first invalid record.
     pub(super) records: Vec<StoreRecord>,
 }
 
-impl Anatomy {
-    /// Reads the content of a file of the database with this id, which its store has too. Nothing for what is no file of
-    /// this database.
+impl FileStructure {
+    /// Reads a file of the database and store with this id. Any other file has an empty structure.
     pub(super) fn of(kind: FileKind, bytes: &[u8], id: u128) -> Self {
         if !kind.has_header(bytes, id) {
             return Self::default();
         }
-        let mut anatomy = Self::default();
-        // What the file ends with may be damaged: the parts before it count.
-        anatomy.read(kind, bytes).unwrap_or_default();
-        anatomy
+        let mut structure = Self::default();
+        // If the end of the file is damaged, the parts before it count.
+        structure.read(kind, bytes).unwrap_or_default();
+        structure
     }
 
     fn read(&mut self, kind: FileKind, bytes: &[u8]) -> Option<()> {
         let (seed, first) = (kind.seed(bytes)?, u64_at(bytes, kind.layout().first_sequence)?);
-        // The file was made when all before it was synced.
+        // The engine creates a file only after everything before it is synced.
         self.promises.push(promise(kind, first.saturating_sub(1)));
         self.add_length(kind.layout().previous_end, 8, Seal::FileHeader);
         let synced_offset = kind.layout().synced;
@@ -100,10 +99,10 @@ impl Anatomy {
     }
 
     fn add_length(&mut self, offset: usize, width: usize, seal: Seal) {
-        self.lengths.push(Length { offset, width, seal });
+        self.lengths.push(LengthField { offset, width, seal });
     }
 
-    /// Reads the frame at `at`, if it is whole and valid. Returns where it ends.
+    /// Reads the frame at `at`, if it is complete and valid. Returns its end.
     fn add_frame(&mut self, bytes: &[u8], at: usize) -> Option<usize> {
         let payload = frame_payload(bytes, at)?;
         self.add_length(at, 4, Seal::Part(at));
@@ -117,13 +116,13 @@ impl Anatomy {
         Some(at + PART_BYTES + payload.len())
     }
 
-    /// Reads the record at `at`, if it is whole and valid. Returns where the next one begins.
+    /// Reads the record at `at`, if it is complete and valid. Returns the beginning of the next record.
     fn add_record(&mut self, bytes: &[u8], seed: u32, at: usize, sequence: u64) -> Option<usize> {
         let entries = record_entries(bytes, seed, at)?;
         self.add_length(at, 4, Seal::Part(at));
         for &(offset, _) in &entries {
-            self.add_length(offset, 2, Seal::Open);
-            self.add_length(offset + 2, 4, Seal::Open);
+            self.add_length(offset, 2, Seal::Entry);
+            self.add_length(offset + 2, 4, Seal::Entry);
         }
         let first_key = entries.first().map_or(&[][..], |&(_, key)| key).to_vec();
         self.records.push(StoreRecord { sequence, first_key });
@@ -139,7 +138,7 @@ fn promise(kind: FileKind, synced: u64) -> PromisedPosition {
     }
 }
 
-/// Returns false if the engine takes no part to be at `at`, whatever its checksum. Almost every place fails here.
+/// Returns false if the engine finds no part at `at` for any checksum. This fast check rejects almost every offset.
 fn may_be_part(kind: FileKind, bytes: &[u8], at: usize) -> bool {
     match kind {
         FileKind::Segment => {
@@ -150,7 +149,7 @@ fn may_be_part(kind: FileKind, bytes: &[u8], at: usize) -> bool {
     }
 }
 
-/// Where the entries of a whole and valid record are, and their keys.
+/// The offsets and keys of the entries of a record; `None` if the record is incomplete or invalid.
 fn record_entries(bytes: &[u8], seed: u32, at: usize) -> Option<Vec<(usize, &[u8])>> {
     let end = at + PART_BYTES + u32_at(bytes, at)? as usize;
     let (mut entry, mut entries) = (at + PART_BYTES, Vec::new());
@@ -171,20 +170,20 @@ fn record_entries(bytes: &[u8], seed: u32, at: usize) -> Option<Vec<(usize, &[u8
     (entry == end).then_some(entries)
 }
 
-impl Length {
-    /// Whether the length of a store's record as a whole: one of 0 is a valid record, of nothing.
+impl LengthField {
+    /// Returns true for the length of a whole store record. A record of length 0 is valid and has no entry.
     pub(super) fn is_of_record(self, kind: FileKind) -> bool {
         kind == FileKind::StoreFile && matches!(self.seal, Seal::Part(_))
     }
 }
 
-/// The bytes with another length, under checksums that hold where that can be.
-pub(super) fn forge(kind: FileKind, bytes: &[u8], length: Length, value: u64) -> Option<Vec<u8>> {
+/// The bytes with another value of a length. The checksums that cover it are valid, except that of an entry.
+pub(super) fn forge(kind: FileKind, bytes: &[u8], length: LengthField, value: u64) -> Option<Vec<u8>> {
     let mut forged = bytes.to_vec();
     forged.get(length.offset..length.offset + length.width)?;
     put(&mut forged, length.offset, &value.to_le_bytes()[..length.width]);
     match length.seal {
-        Seal::Open => {}
+        Seal::Entry => {}
         Seal::FileHeader => kind.seal_header(&mut forged),
         Seal::Part(at) => {
             let seed = kind.seed(&forged)?;

@@ -1,5 +1,5 @@
-//! Rules for the parts of the crate: safe Rust and the standard library. Code that brings in anything else has a package of its
-//! own, which no other build builds by accident.
+//! Rules for dependencies and unsafe code: the crate is safe Rust and uses only the standard library. Code that needs
+//! more is in a separate package, which no build of the crate includes.
 
 use super::{Rule, Sources};
 
@@ -14,7 +14,7 @@ pub(super) const DEPENDENCIES: Rule = Rule {
             let is_allowed = match section {
                 "[dependencies]" => lines.is_empty(),
                 "[dev-dependencies]" => lines.len() == 1 && lines[0].starts_with("fjall = "),
-                // Of a platform, of a build script, of a patch, of one crate in its own section.
+                // Dependencies of a platform, of a build script or of one crate in its own section, and patches.
                 other => !["dependencies", "patch", "replace"]
                     .iter()
                     .any(|word| other.contains(word)),
@@ -38,7 +38,7 @@ pub(super) const DEPENDENCIES: Rule = Rule {
 };
 
 pub(super) const LINTS: Rule = Rule {
-    name: "the manifest forbids unsafe code, and no build script is out of reach of the lints",
+    name: "the manifest forbids unsafe code, and the crate has no build script, which the lints would not check",
     findings: |sources| {
         let mut wrong = Vec::new();
         let lints = section(sources.text(MANIFEST), "[lints.rust]");
@@ -46,13 +46,13 @@ pub(super) const LINTS: Rule = Rule {
             wrong.push("unsafe_code is not forbidden".to_owned());
         }
         if sources.0.contains_key("build.rs") {
-            wrong.push("there is a build script".to_owned());
+            wrong.push("the crate has a build script".to_owned());
         }
         wrong
     },
     planted: &[
         "Cargo.toml | unsafe_code = \"forbid\" | unsafe_code = \"deny\" | unsafe_code is not forbidden",
-        "build.rs |  | fn main() {}\n | there is a build script",
+        "build.rs |  | fn main() {}\n | the crate has a build script",
     ],
 };
 
@@ -60,7 +60,7 @@ pub(super) const SAFE_SOURCES: Rule = Rule {
     name: "no source of the crate has unsafe code or weakens the lint",
     findings: |sources| {
         let mut wrong = Vec::new();
-        // The interface of a peer may leave its own package no choice.
+        // A separate package may need unsafe code for the interface of a peer.
         let is_own = |(file, _): &(&str, &str)| !is_of_other_package(sources, file);
         for (file, text) in sources.rust("").filter(is_own) {
             wrong.extend(lines_with_unsafe(text).map(|line| format!("{file}:{line} has unsafe code")));
@@ -89,7 +89,7 @@ pub(super) const SAFE_SOURCES: Rule = Rule {
 };
 
 pub(super) const OTHER_PACKAGES: Rule = Rule {
-    name: "every other package lies below tests and is a workspace of its own",
+    name: "every other package is below tests and is a separate workspace",
     findings: |sources| {
         let manifests = sources.0.iter().filter(|(file, _)| file.ends_with("/Cargo.toml"));
         let is_wrong = |(file, text): &(&String, &String)| {
@@ -105,7 +105,7 @@ pub(super) const OTHER_PACKAGES: Rule = Rule {
     ],
 };
 
-/// The sections of a manifest, each with its lines but for comments and empty ones.
+/// The sections of a manifest, each with its lines without comments and empty lines.
 fn sections(manifest: &str) -> Vec<(&str, Vec<&str>)> {
     let mut sections = vec![("", Vec::new())];
     for line in manifest.lines().map(str::trim) {
@@ -129,7 +129,7 @@ fn section<'a>(manifest: &'a str, name: &str) -> Option<Vec<&'a str>> {
     found.map(|(_, lines)| lines)
 }
 
-/// Returns true if a folder around the file has a manifest, the root's excepted.
+/// Returns true if a folder around the file, except the root, has a manifest.
 fn is_of_other_package(sources: &Sources, file: &str) -> bool {
     let folders = file.match_indices('/').map(|(end, _)| &file[..end]);
     folders
@@ -137,12 +137,12 @@ fn is_of_other_package(sources: &Sources, file: &str) -> bool {
         .any(|folder| sources.0.contains_key(&format!("{folder}/Cargo.toml")))
 }
 
-/// The numbers of the lines of a source that have the word in their code, not in a comment or a string.
+/// The numbers of the lines of a source with the word `unsafe` in code, outside of comments and strings.
 fn lines_with_unsafe(source: &str) -> impl Iterator<Item = usize> {
     let is_part = |letter: char| letter.is_alphanumeric() || letter == '_';
     let has_word = move |(_, line): &(usize, &str)| {
         let code = line.split("//").next().unwrap_or_default();
-        // Every second part lies between quotes; no source here has a raw string with that word.
+        // Every second part is between quotes. No source has a raw string with the word.
         code.split('"')
             .step_by(2)
             .any(|part| part.split(|letter| !is_part(letter)).any(|word| word == "unsafe"))
@@ -154,7 +154,7 @@ fn lines_with_unsafe(source: &str) -> impl Iterator<Item = usize> {
 }
 
 #[test]
-fn the_word_counts_in_code_alone() {
+fn the_word_unsafe_counts_only_in_code() {
     let word = "unsafe";
     let source =
         format!("let a = 1; // {word} in a comment\nlet b = \"{word}\";\n{word} {{ a }}\n{word}_code\n");

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::anatomy::{Anatomy, PromisedPosition};
+use super::structure::{FileStructure, PromisedPosition};
 use super::subject::{DB_DIR, DamageSubject, LOG_DIR, content};
 use crate::testing::SimDisk;
 use crate::testing::faults::lock_file;
@@ -12,10 +12,10 @@ use crate::testing::sim_disk::{DiskOperationKind, Image, SimDiskOptions};
 use crate::testing::text::catch_as_text;
 use crate::{EntityId, Error, Export, SignalEvent, SignalId, TidalDb};
 
-/// The bound on an opening's calls, beside what grows with the files.
+/// The number of calls that an open may make in addition to the calls for each file and for its bytes.
 const CALLS_FIXED: u64 = 40;
 const CALLS_PER_FILE: u64 = 8;
-/// The least that a value takes in a file; each may be read alone.
+/// The smallest value in a file has this size, and the engine may read each value with a separate call.
 const BYTES_PER_CALL: u64 = 8;
 const READS_PER_BYTE: u64 = 4;
 const READ_FIXED_BYTES: u64 = 1024;
@@ -25,13 +25,13 @@ const READ_FIXED_BYTES: u64 = 1024;
 pub(super) enum OpenResult {
     /// Opened with the whole history.
     Whole,
-    /// Opened with a beginning of the history.
+    /// Opened with a prefix of the history.
     Shorter,
-    /// Refused, with this error.
+    /// Refused with this error.
     Refused(&'static str),
 }
 
-/// The work after a case opened and was checked.
+/// The further checks of an opened case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AfterOpen {
     /// Opens the database again.
@@ -42,7 +42,7 @@ pub(super) enum AfterOpen {
 
 /// The promises of the files of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Floor {
+pub(super) struct PromisedMinimum {
     /// Frames up to this sequence number are promised.
     sequence: u64,
     /// This many changes of collections are promised.
@@ -50,19 +50,24 @@ pub(super) struct Floor {
 }
 
 /// Opens `image` and checks the result. `Err` is the failure as text.
-pub(super) fn judge(subject: &DamageSubject, image: &Image, then: AfterOpen) -> Result<OpenResult, String> {
-    let floor = floor_of_files(subject, image.files());
-    open_and_check(subject, image, then, |db| check_state(subject, floor, db))
+pub(super) fn check_image(
+    subject: &DamageSubject,
+    image: &Image,
+    then: AfterOpen,
+) -> Result<OpenResult, String> {
+    let minimum = promised_minimum(subject, image.files());
+    open_and_check(subject, image, then, |db| check_state(subject, minimum, db))
 }
 
-/// Opens `image` like `subject` and checks the result. `Err` is the failure as text. `check` gets the database if it opens.
+/// Opens `image` with the options of `subject` and checks the result. `check` gets the database if it opens. `Err` is
+/// the failure as text.
 pub(super) fn open_and_check(
     subject: &DamageSubject,
     image: &Image,
     then: AfterOpen,
     check: impl FnOnce(&TidalDb) -> Result<OpenResult, String>,
 ) -> Result<OpenResult, String> {
-    let judged = catch_as_text(|| {
+    let checked = catch_as_text(|| {
         let options = SimDiskOptions {
             records_reads: true,
             ..SimDiskOptions::default()
@@ -72,18 +77,22 @@ pub(super) fn open_and_check(
         check_effort(&disk, image)?;
         match opened {
             Ok(db) => {
-                let outcome = check(&db)?;
+                let result = check(&db)?;
                 check_reopening(subject, &disk, db, then)?;
-                Ok(outcome)
+                Ok(result)
             }
             Err(error) => check_refusal(&disk, image, &error).map(OpenResult::Refused),
         }
     });
-    judged.flatten()
+    checked.flatten()
 }
 
-/// Checks that the state of `db` is a beginning of the history of `subject` and no shorter than `floor`.
-pub(super) fn check_state(subject: &DamageSubject, floor: Floor, db: &TidalDb) -> Result<OpenResult, String> {
+/// Checks that the state of `db` is the state after a prefix of the history of `subject`, and includes `minimum`.
+pub(super) fn check_state(
+    subject: &DamageSubject,
+    minimum: PromisedMinimum,
+    db: &TidalDb,
+) -> Result<OpenResult, String> {
     let found = db.export().map_err(|error| format!("no export: {error}"))?;
     let sequence = db.last_sequence();
     let (model, frames) = subject.state_at(sequence);
@@ -91,21 +100,20 @@ pub(super) fn check_state(subject: &DamageSubject, floor: Floor, db: &TidalDb) -
         let first = model.compare(&found).into_iter().next();
         let first = first.map_or_else(String::new, |difference| difference.to_string());
         return Err(format!(
-            "opened to sequence {sequence}, and not to its state: {first}"
+            "opened at sequence number {sequence}, but the state differs: {first}"
         ));
     }
-    if sequence < floor.sequence {
+    if sequence < minimum.sequence {
         return Err(format!(
-            "opened to sequence {sequence}, and {} is promised as synced",
-            floor.sequence
+            "opened at sequence number {sequence}, but {} is promised as synced",
+            minimum.sequence
         ));
     }
-    let changes = changes_len(subject, &found).ok_or("opened to collections that there never were")?;
-    // The same collections may come again: the later time counts.
-    if changes < floor.changes {
+    let changes = changes_len(subject, &found).ok_or("opened with collections that the history never had")?;
+    if changes < minimum.changes {
         return Err(format!(
-            "opened to {changes} changes of collections, and {} are promised as synced",
-            floor.changes
+            "opened with {changes} changes of collections, but {} are promised as synced",
+            minimum.changes
         ));
     }
     let is_whole = frames == subject.frames_len() && changes + 1 == subject.collections.len();
@@ -116,30 +124,33 @@ pub(super) fn check_state(subject: &DamageSubject, floor: Floor, db: &TidalDb) -
     })
 }
 
-/// The promises of the files of `subject` among these.
-pub(super) fn floor_of_files<'a>(
+/// The promises of the files of `subject` among `files`.
+pub(super) fn promised_minimum<'a>(
     subject: &DamageSubject,
     files: impl Iterator<Item = (&'a Path, &'a [u8])>,
-) -> Floor {
-    let mut floor = Floor::default();
+) -> PromisedMinimum {
+    let mut minimum = PromisedMinimum::default();
     let promises = files.flat_map(|(path, bytes)| {
-        FileKind::of(path).map_or_else(Vec::new, |kind| Anatomy::of(kind, bytes, subject.id).promises)
+        FileKind::of(path).map_or_else(Vec::new, |kind| {
+            FileStructure::of(kind, bytes, subject.id).promises
+        })
     });
     for promise in promises {
         let changes = match promise {
             PromisedPosition::Frames(sequence) => {
-                floor.sequence = floor.sequence.max(sequence);
+                minimum.sequence = minimum.sequence.max(sequence);
                 continue;
             }
             PromisedPosition::Records(record) => subject.changes_of_records(record),
             PromisedPosition::Checkpoint(covered) => subject.changes_of_checkpoint(covered),
         };
-        floor.changes = floor.changes.max(changes);
+        minimum.changes = minimum.changes.max(changes);
     }
-    floor
+    minimum
 }
 
-/// The number of changes after which the collections are these; the highest if there are several.
+/// The number of changes after which the collections are those of `found`. If the history had the same collections more
+/// than once, the highest number counts.
 fn changes_len(subject: &DamageSubject, found: &Export) -> Option<usize> {
     let mut states = subject.collections.iter().enumerate().rev();
     states
@@ -147,7 +158,7 @@ fn changes_len(subject: &DamageSubject, found: &Export) -> Option<usize> {
         .map(|(len, _)| len)
 }
 
-/// Checks that opening made no more calls and read no more bytes than the files' size allows.
+/// Checks that the open made no more calls and read no more bytes than the size of the files allows.
 fn check_effort(disk: &SimDisk, image: &Image) -> Result<(), String> {
     let recording = disk.recording();
     let reads = recording
@@ -159,16 +170,16 @@ fn check_effort(disk: &SimDisk, image: &Image) -> Result<(), String> {
     let read_max = READ_FIXED_BYTES + READS_PER_BYTE * bytes;
     if calls > calls_max || read_bytes > read_max {
         return Err(format!(
-            "opening {bytes} bytes in {files} files took {calls} calls, {calls_max} allowed, and read {read_bytes} \
-             bytes, {read_max} allowed"
+            "opening {bytes} bytes in {files} files made {calls} calls, with {calls_max} allowed, and read \
+             {read_bytes} bytes, with {read_max} allowed"
         ));
     }
     Ok(())
 }
 
-/// Checks that a refusal names the place and left every byte as it was.
+/// Checks that a refusal names the position and left every byte unchanged. Returns the name of the error.
 pub(super) fn check_refusal(disk: &SimDisk, image: &Image, error: &Error) -> Result<&'static str, String> {
-    // In the place of a file there may be a description, as that of a record in storage.
+    // Instead of a path the error may have a description that begins with "the", for example of a record in storage.
     let is_in = |path: &Path| path.starts_with(DB_DIR) || path.to_string_lossy().starts_with("the ");
     let (name, path) = match error {
         Error::Corrupt {
@@ -190,22 +201,23 @@ pub(super) fn check_refusal(disk: &SimDisk, image: &Image, error: &Error) -> Res
         Error::ForeignHistory { path, .. } => ("ForeignHistory", path),
         Error::SegmentMissing { path, .. } => ("SegmentMissing", path),
         Error::StorageMissing { path } => ("StorageMissing", path),
-        other => return Err(format!("refused with an error that does not say where: {other}")),
+        other => return Err(format!("refused with an error that names no position: {other}")),
     };
     if !is_in(path) {
-        return Err(format!("refused for a file that is not the database's: {error}"));
+        return Err(format!("refused for a file outside of the database: {error}"));
     }
     let mut before = image.clone();
     before.insert_file(lock_file(Path::new(DB_DIR)), []);
     let after = content(disk);
     if after.hash() != before.hash() {
         let differences = after.differences(&before).join("; ");
-        return Err(format!("refused ({error}), and yet changed: {differences}"));
+        return Err(format!("refused ({error}), but files changed: {differences}"));
     }
     Ok(name)
 }
 
-/// Checks that the database opens again to the same state, and takes an event with `AfterOpen::Record`.
+/// Checks that the database opens again to the same state. With `AfterOpen::Record`, also checks that it records an
+/// event.
 fn check_reopening(
     subject: &DamageSubject,
     disk: &SimDisk,
@@ -216,12 +228,12 @@ fn check_reopening(
         let export = db.export().map_err(|error| format!("no export: {error}"))?;
         Ok::<_, String>((export, db.last_sequence()))
     };
-    let refused = |error: Error| format!("opened once, and not again: {error}");
+    let refused = |error: Error| format!("opened once, but not again: {error}");
     let before = state(&db)?;
     drop(db);
     let db = subject.open(disk).map_err(refused)?;
     if state(&db)? != before {
-        return Err("the second opening found another state than the first".to_owned());
+        return Err("the second open recovered another state than the first".to_owned());
     }
     if then == AfterOpen::Reopen {
         return Ok(());
@@ -230,12 +242,12 @@ fn check_reopening(
     let event = SignalEvent::new(SignalId(0), EntityId(1), at_ms);
     let receipt = db
         .record(&event)
-        .map_err(|error| format!("opened, and takes no event: {error}"))?;
+        .map_err(|error| format!("opened, but records no event: {error}"))?;
     let after = state(&db)?.0;
     drop(db);
     let db = subject.open(disk).map_err(refused)?;
     if receipt.sequence != before.1 + 1 || state(&db)? != (after, receipt.sequence) {
-        return Err("what was recorded after opening was not found again".to_owned());
+        return Err("an event recorded after the open was not recovered".to_owned());
     }
     Ok(())
 }
