@@ -60,6 +60,8 @@ pub mod fs;
 mod ids;
 pub mod limits;
 mod lock;
+// Documentation for operators, without code.
+pub mod operating;
 mod options;
 mod owner;
 mod poison;
