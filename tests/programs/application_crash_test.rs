@@ -42,9 +42,9 @@ impl Likes {
 }
 
 /// The acknowledged items, each with the number of disk operations before its acknowledgement.
-type Acknowledged = RefCell<Vec<(EntityId, u64)>>;
+type AcknowledgedLikes = RefCell<Vec<(EntityId, u64)>>;
 
-fn session(disk: &SimDisk, acknowledged: &Acknowledged) -> Result<(), Error> {
+fn session(disk: &SimDisk, acknowledged: &AcknowledgedLikes) -> Result<(), Error> {
     let likes = Likes::open(disk)?;
     for item in [1, 2, 3].map(EntityId) {
         likes.like(item)?;
@@ -55,7 +55,7 @@ fn session(disk: &SimDisk, acknowledged: &Acknowledged) -> Result<(), Error> {
 }
 
 /// Checks the promises on the image of a crash that came after so many disk operations.
-fn check(image: &Image, acknowledged: &Acknowledged, operations_len: u64) -> Result<(), Error> {
+fn check(image: &Image, acknowledged: &AcknowledgedLikes, operations_len: u64) -> Result<(), Error> {
     let likes = Likes::open(&SimDisk::from_image(image))?;
     for (item, _) in acknowledged
         .borrow()
@@ -78,7 +78,7 @@ fn crash_everywhere() -> Result<usize, Box<dyn StdError>> {
         .into_iter()
         .flat_map(|point| [0, 1, 2].map(|n| Some((point, n))));
     for crash in crossings.chain([None]) {
-        let (disk, acknowledged) = (SimDisk::new(), Acknowledged::default());
+        let (disk, acknowledged) = (SimDisk::new(), AcknowledgedLikes::default());
         let mut first = 0;
         if let Some((point, crossing)) = crash {
             drop(run_to_crash(point, crossing, || session(&disk, &acknowledged))?);
