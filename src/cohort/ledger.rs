@@ -1,10 +1,10 @@
-//! The cohort ledger: hot and warm tier by cohort, entity and signal, fed from the same log frames as the global one.
+//! The cohort ledger: the hot and the warm tier by cohort, entity and signal. It applies the same frames of the log as
+//! the table of entities.
 //!
-//! Invariant: a state holds every event recorded for its cohort exactly once, in both tiers; readers see both or
-//! neither.
+//! Invariant: a state contains every event of its cohort exactly once, in both tiers. Readers get both or neither.
 //!
-//! In memory only. A crash between the tiers leaves the event in the hot one alone, under a lock. No reader sees
-//! that: the shard gives `Panicked` from then on, and replay starts from a checkpoint.
+//! In memory only. A panic between the tiers leaves the event in the hot tier alone, under a lock. No reader gets this
+//! state: each later access to the shard returns `Panicked`. An open replays from a checkpoint.
 
 pub(super) use super::CohortEntity;
 use crate::limits::Limits;
@@ -25,11 +25,12 @@ impl CohortSignalLedger {
         }
     }
 
-    /// Applies one event to the state of `entity` in `cohort`, and returns how many window rings it was too late for.
+    /// Applies one event to the state of `entity` in `cohort`. Returns the number of window rings for which it was too
+    /// late.
     ///
     /// # Errors
-    /// `Error::UnknownSignal`, `Error::LimitExceeded`: nothing was changed. `Error::Panicked` if a thread panicked in
-    /// the same shard before.
+    /// `Error::UnknownSignal`, `Error::LimitExceeded`: nothing was changed. `Error::Panicked` if an earlier change of
+    /// the same shard was not completed.
     pub(crate) fn record(
         &self,
         cohort: CohortId,
@@ -47,10 +48,10 @@ impl CohortSignalLedger {
         })
     }
 
-    /// As [`StateTable::score`].
+    /// The score of `entity` in `cohort`: see [`StateTable::score`].
     ///
     /// # Errors
-    /// As there.
+    /// The errors of [`StateTable::score`].
     pub(crate) fn score(
         &self,
         cohort: CohortId,
@@ -63,10 +64,10 @@ impl CohortSignalLedger {
         self.states.score(key, signal, half_life_index, now_ms)
     }
 
-    /// As [`StateTable::count`].
+    /// The windowed count of `entity` in `cohort`: see [`StateTable::count`].
     ///
     /// # Errors
-    /// As there.
+    /// The errors of [`StateTable::count`].
     pub(crate) fn count(
         &self,
         cohort: CohortId,
@@ -80,12 +81,12 @@ impl CohortSignalLedger {
         self.states.count(key, signal, ring_index, buckets_len, now_ms)
     }
 
-    /// The table itself, for checkpoints, exports and statistics.
+    /// The table, for checkpoints, exports and statistics.
     pub(crate) fn states(&self) -> &StateTable<CohortEntity> {
         &self.states
     }
 
-    /// The table itself, for restoring it.
+    /// The table, for the restore of a checkpoint.
     pub(crate) fn states_mut(&mut self) -> &mut StateTable<CohortEntity> {
         &mut self.states
     }

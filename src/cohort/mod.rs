@@ -1,6 +1,7 @@
-//! Cohorts: the same aggregates as the global ones, for a segment of the audience.
+//! Cohorts: the same aggregates as those of entities, for a part of the users.
 //!
-//! Owns the key of a cohort's states; [`ledger`] applies events to them.
+//! Owns the key of the states of a cohort; [`ledger`] applies events to them. In memory only: the log and the last
+//! checkpoint survive a crash.
 
 pub(crate) mod ledger;
 #[cfg(test)]
@@ -27,7 +28,7 @@ impl StateKey for CohortEntity {
     }
 
     #[inline]
-    fn only_of(_: EntityId) -> Option<Self> {
+    fn only_key_of(_: EntityId) -> Option<Self> {
         None
     }
 

@@ -1,3 +1,5 @@
+//! Tests of the aggregates of cohorts.
+
 use crate::cohort::ledger::{CohortEntity, CohortSignalLedger};
 use crate::limits::Limits;
 use crate::states::SignalShape;
@@ -15,7 +17,7 @@ fn ledger() -> CohortSignalLedger {
 }
 
 #[test]
-fn a_cohort_counts_its_own_events_alone() {
+fn a_cohort_counts_only_its_own_events() {
     let ledger = ledger();
     let signal = SignalId(0);
     for (cohort, entity, weight) in [(1, 1, 1.0), (1, 1, 2.0), (2, 1, 4.0), (1, 2, 8.0)] {
@@ -37,7 +39,7 @@ fn a_cohort_counts_its_own_events_alone() {
 }
 
 #[test]
-fn a_late_event_is_scored_and_reported_for_each_ring_it_is_too_old_for() {
+fn a_late_event_is_scored_and_reported_once_for_each_ring_that_it_is_too_old_for() {
     let ledger = ledger();
     let record = |at_ms| {
         ledger
@@ -58,7 +60,7 @@ fn a_late_event_is_scored_and_reported_for_each_ring_it_is_too_old_for() {
 }
 
 #[test]
-fn an_event_half_recorded_is_never_read() {
+fn a_crash_between_the_tiers_ends_reads_of_the_shard() {
     for point in [
         CrashPoint::SignalAggregationUpdate,
         CrashPoint::CohortLedgerUpdate,
@@ -87,7 +89,7 @@ fn an_event_half_recorded_is_never_read() {
 }
 
 #[test]
-fn forgetting_an_entity_takes_it_out_of_every_cohort() {
+fn forgetting_an_entity_removes_its_states_from_every_cohort() {
     let ledger = ledger();
     for cohort in 0..50 {
         for entity in 0..3 {

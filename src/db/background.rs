@@ -1,6 +1,7 @@
-//! The database's own threads: one makes checkpoints when asked, one syncs at an interval if the policy has one.
+//! The threads of a database: one makes checkpoints on request, one syncs at the interval of the policy, if it has one.
 //!
-//! A thread ends when it is told to stop or when its work fails; the failure is in the handle's poison by then.
+//! A thread ends at a stop request, or when its work fails. Then the failure is already in the poison of the handle. A
+//! crash of the process ends the threads; they own no state on disk.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -9,75 +10,75 @@ use std::time::Duration;
 use crate::lock::lock;
 use crate::threads;
 
-/// What a background thread is told.
+/// The requests to the background threads.
 #[derive(Debug, Default)]
-struct Signals {
+struct WakeRequests {
     stop: bool,
-    /// A checkpoint is due.
-    checkpoint_due: bool,
+    checkpoint: bool,
 }
 
-/// Told by the handle, waited on by its threads.
+/// The requests of the handle, and the wake-up of the threads that wait for them.
 #[derive(Debug, Default)]
 pub(super) struct WakeSignal {
-    signals: Mutex<Signals>,
-    rung: Condvar,
+    requests: Mutex<WakeRequests>,
+    changed: Condvar,
 }
 
 impl WakeSignal {
-    /// Asks for a checkpoint.
     pub(super) fn request_checkpoint(&self) {
-        let mut signals = self.lock();
-        if !signals.checkpoint_due {
-            signals.checkpoint_due = true;
-            self.rung.notify_all();
+        let mut requests = self.lock();
+        if !requests.checkpoint {
+            requests.checkpoint = true;
+            self.changed.notify_all();
         }
     }
 
-    fn stop(&self) {
+    fn request_stop(&self) {
         self.lock().stop = true;
-        self.rung.notify_all();
+        self.changed.notify_all();
     }
 
-    /// Waits until a checkpoint is asked for; false to stop.
+    /// Waits for a request. Returns true for a checkpoint, false for a stop.
     fn wait_for_checkpoint(&self) -> bool {
-        let mut signals = self.lock();
-        while !signals.stop && !signals.checkpoint_due {
-            signals = self.rung.wait(signals).unwrap_or_else(PoisonError::into_inner);
+        let mut requests = self.lock();
+        while !requests.stop && !requests.checkpoint {
+            requests = self
+                .changed
+                .wait(requests)
+                .unwrap_or_else(PoisonError::into_inner);
         }
-        signals.checkpoint_due = false;
-        !signals.stop
+        requests.checkpoint = false;
+        !requests.stop
     }
 
-    /// Waits for one interval; false to stop.
+    /// Waits for one interval. Returns false if a stop was requested.
     fn wait_for_interval(&self, interval: Duration) -> bool {
-        let signals = self.lock();
+        let requests = self.lock();
         let waited = self
-            .rung
-            .wait_timeout_while(signals, interval, |signals| !signals.stop);
-        let (signals, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        !signals.stop
+            .changed
+            .wait_timeout_while(requests, interval, |requests| !requests.stop);
+        let (requests, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        !requests.stop
     }
 
-    fn lock(&self) -> MutexGuard<'_, Signals> {
-        lock(&self.signals)
+    fn lock(&self) -> MutexGuard<'_, WakeRequests> {
+        lock(&self.requests)
     }
 }
 
 /// The threads of a handle.
 #[derive(Debug, Default)]
 pub(super) struct Workers {
-    bell: Arc<WakeSignal>,
+    wake_signal: Arc<WakeSignal>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Workers {
-    /// What the threads wait on.
-    pub(super) fn bell(&self) -> Arc<WakeSignal> {
-        Arc::clone(&self.bell)
+    pub(super) fn wake_signal(&self) -> Arc<WakeSignal> {
+        Arc::clone(&self.wake_signal)
     }
 
-    /// Starts the thread that runs `checkpoint` when one is asked for, until it says that it failed.
+    /// Starts the thread that runs `checkpoint` on each request, until it returns false.
     ///
     /// # Errors
     /// The operating system's error if it refuses another thread.
@@ -85,14 +86,14 @@ impl Workers {
         &mut self,
         checkpoint: impl Fn() -> bool + Send + 'static,
     ) -> std::io::Result<()> {
-        let bell = self.bell();
+        let wake_signal = self.wake_signal();
         self.threads.push(threads::spawn("tidaldb-checkpoint", move || {
-            while bell.wait_for_checkpoint() && checkpoint() {}
+            while wake_signal.wait_for_checkpoint() && checkpoint() {}
         })?);
         Ok(())
     }
 
-    /// Starts the thread that runs `sync` after every interval, until it says that it failed.
+    /// Starts the thread that runs `sync` after every interval, until it returns false.
     ///
     /// # Errors
     /// The operating system's error if it refuses another thread.
@@ -101,10 +102,10 @@ impl Workers {
         interval_ms: u64,
         sync: impl Fn() -> bool + Send + 'static,
     ) -> std::io::Result<()> {
-        let bell = self.bell();
+        let wake_signal = self.wake_signal();
         let interval = Duration::from_millis(interval_ms);
         self.threads.push(threads::spawn("tidaldb-sync", move || {
-            while bell.wait_for_interval(interval) && sync() {}
+            while wake_signal.wait_for_interval(interval) && sync() {}
         })?);
         Ok(())
     }
@@ -113,9 +114,9 @@ impl Workers {
 impl Drop for Workers {
     /// Stops the threads and waits until they have ended.
     fn drop(&mut self) {
-        self.bell.stop();
+        self.wake_signal.request_stop();
         for thread in self.threads.drain(..) {
-            // A thread that panicked has poisoned the handle on its way out.
+            // A thread that panicked has poisoned the handle before it ended.
             drop(thread.join());
         }
     }

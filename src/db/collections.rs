@@ -1,8 +1,8 @@
 //! Collections: named sets of entity ids, storage first, then memory.
 //!
-//! Invariant: the index in memory equals the collections in storage, except between the two halves of one change. A crash
-//! between them leaves the change in storage: opening rebuilds the index from there. Each change is atomic by itself
-//! and is not ordered with events.
+//! Invariant: the index in memory equals the collections in storage, except between the two steps of one change. A
+//! crash between the steps leaves the change in storage; an open loads the index from there. Each change is atomic, and
+//! has no order relative to events.
 
 pub(crate) mod block;
 pub(crate) mod index;
@@ -24,14 +24,16 @@ use crate::{Durability, EntityId, Error};
 
 const CHANGE: &str = "change of a collection";
 
-/// The collections of a database: the index, and the lock that puts changes in order.
+/// The collections of a database: the index, and the lock that serializes changes.
 #[derive(Debug)]
 pub(crate) struct Collections {
     storage: Arc<GuardedStorage>,
     poison: Arc<Poison>,
-    /// Held for a whole change, so that storage and memory see changes in the same order. True once closed.
+    /// Held for a whole change, so that storage and memory get changes in the same order. True after
+    /// [`close`](Self::close).
     changing: Mutex<bool>,
     index: RwLock<Intact<CollectionIndex>>,
+    /// True if each change is flushed before it is acknowledged.
     flush_each: bool,
     limits: Limits,
 }
@@ -92,7 +94,7 @@ impl Collections {
         })
     }
 
-    /// Adds a member. Returns true if it was not one before.
+    /// Adds a member. Returns true if it was no member before.
     pub(crate) fn add_to_collection(&self, name: &[u8], entity: EntityId) -> Result<bool, Error> {
         let _changing = self.begin()?;
         let compute = |members: &Members| members.adding(entity.0, &self.limits);
@@ -110,7 +112,7 @@ impl Collections {
         Ok(true)
     }
 
-    /// Removes a member. Returns true if it was one.
+    /// Removes a member. Returns true if it was a member.
     pub(crate) fn remove_from_collection(&self, name: &[u8], entity: EntityId) -> Result<bool, Error> {
         let _changing = self.begin()?;
         let compute = |members: &Members| members.removing(entity.0, &self.limits);
@@ -128,7 +130,8 @@ impl Collections {
         Ok(true)
     }
 
-    /// Computes a change of the members of the collection `name`, and the operations that store it. `None` if nothing changes.
+    /// Computes a change of the members of the collection `name`, and the operations that store it. `None` if nothing
+    /// changes.
     ///
     /// # Errors
     /// `UnknownCollection`; `Panicked` if an earlier change was not completed.
@@ -163,12 +166,12 @@ impl Collections {
         lock::read(&self.index)
     }
 
-    /// Waits for a running change, and refuses later ones.
+    /// Waits for a running change, and refuses later changes.
     pub(crate) fn close(&self) {
         *lock::lock(&self.changing) = true;
     }
 
-    /// [`CollectionIndex::digest`] of the collections now.
+    /// The [digest](CollectionIndex::digest) of the current collections.
     ///
     /// # Errors
     /// `Panicked` if a change was not completed.
@@ -176,7 +179,7 @@ impl Collections {
         Ok(self.read().get()?.digest())
     }
 
-    /// Takes the turn of one change.
+    /// Begins a change: no other change runs until the guard is dropped.
     ///
     /// # Errors
     /// `Closed`; `Poisoned` by an earlier failure. Nothing was changed.
@@ -189,10 +192,10 @@ impl Collections {
         Ok(changing)
     }
 
-    /// Runs `change`, in storage and then in memory, and flushes if the policy asks for it.
+    /// Runs `change`, which changes storage and then memory. Then flushes if the policy requires it.
     ///
     /// # Errors
-    /// `OutcomeUnknown` with the failure.
+    /// `OutcomeUnknown`, whose source is the failure.
     fn attempt(&self, change: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
         let changed = self.poison.complete(CHANGE, Memory::HalfChanged, change);
         let durable = changed.and_then(|()| {

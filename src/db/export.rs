@@ -1,4 +1,4 @@
-//! The whole logical state as plain values: to look at, to compare, to carry elsewhere.
+//! The whole logical state as plain values, for inspection, comparison and migration. An export reads memory only.
 
 use super::handle::TidalDb;
 use super::read::entities;
@@ -6,8 +6,8 @@ use crate::entities::CoEngagementIndex;
 use crate::states::State;
 use crate::{CohortId, EntityId, Error, SignalId, UserId};
 
-/// Everything a database knows, each list sorted as its field says. Two databases that hold the same are equal, but for
-/// the last digits of scores where events came in another order.
+/// The whole state of a database. The doc of each field gives the order of its list. Two databases with the same state
+/// have equal exports, except for the last digits of scores if the events had another order.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Export {
     /// By entity and signal.
@@ -20,13 +20,15 @@ pub struct Export {
     pub user_rings: Vec<UserRingExport>,
     /// By item.
     pub related: Vec<RelatedExport>,
-    /// The users that have a ring, the one without a positive event for longest first: which is dropped at the limit.
+    /// The users that have a ring, in the order of their last positive event, oldest first. At the limit the first one
+    /// is dropped.
     pub users_by_recency: Vec<UserId>,
-    /// The items that have edges, the one without a positive event of its own for longest first, likewise.
+    /// The items that have edges, in the order of their last positive event, oldest first. The event that gave an item
+    /// its first edge counts too. At the limit the edges of the first one are dropped.
     pub items_by_recency: Vec<EntityId>,
 }
 
-/// What is kept of an entity and a signal.
+/// The state of an entity and a signal.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SignalStateExport {
     /// The entity.
@@ -41,28 +43,29 @@ pub struct SignalStateExport {
     pub windows: Vec<RingExport>,
 }
 
-/// The kept buckets of a window ring that are not empty. The list can hold one bucket more than the ring was declared with.
+/// The retained buckets of a window ring that are not empty. The list can hold one bucket more than the ring was
+/// declared with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RingExport {
     /// The number of a bucket, which begins at this number times its length after the Unix epoch, and its count.
     pub buckets: Vec<(i64, u32)>,
 }
 
-/// What is kept of an entity and a signal in a cohort.
+/// The state of an entity and a signal in a cohort.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CohortStateExport {
     /// The cohort.
     pub cohort: CohortId,
-    /// The rest.
+    /// The entity, the signal and the state of both in the cohort.
     pub state: SignalStateExport,
 }
 
 /// A collection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CollectionExport {
-    /// Its name.
+    /// The name.
     pub name: Vec<u8>,
-    /// Its members, ascending.
+    /// The members, ascending.
     pub members: Vec<EntityId>,
 }
 
@@ -82,13 +85,13 @@ pub struct RelatedExport {
     pub item: EntityId,
     /// The time of the newest event that changed an edge, in milliseconds since the Unix epoch.
     pub time_ms: i64,
-    /// By id; a weight is relative to the beginning of the half-life, counted from the epoch, that holds the time.
+    /// By id. A weight is relative to the beginning of the half-life that contains `time_ms`, counted from the epoch.
     pub edges: Vec<(EntityId, f64)>,
 }
 
 impl TidalDb {
-    /// The whole state. Each part is consistent in itself; while other threads write, the parts may be of different
-    /// moments. Takes time and memory by the size of the state.
+    /// The whole state. Each part is consistent in itself. If other threads write meanwhile, the parts may be of
+    /// different times. Time and memory grow with the size of the state.
     ///
     /// # Errors
     /// `Poisoned` after a panic in the middle of an operation; `Closed`.
@@ -149,7 +152,7 @@ impl TidalDb {
     }
 }
 
-/// The ids by when they were last touched, of those touched together by themselves.
+/// The ids in the order of their last touch; ids with the same last touch in ascending order.
 fn by_recency<Id: Ord>(touched: impl Iterator<Item = (u64, Id)>) -> Vec<Id> {
     let mut all: Vec<_> = touched.collect();
     all.sort_unstable();

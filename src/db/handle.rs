@@ -1,4 +1,7 @@
-//! The handle: opening, recording, collections, syncing, closing.
+//! The handle: open, record, collections, sync, close.
+//!
+//! Owns the shared state of a database, its threads and its lock. The module [`open`] has the steps of an open and the
+//! state after a crash in each; [`TidalDb::close`] has those of a close.
 
 use std::fmt;
 use std::path::Path;
@@ -7,6 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use super::background::{WakeSignal, Workers};
 use super::collections::Collections;
+use super::growth::GrowthLimits;
 use super::open::{self, Opened};
 use super::report::{RecoveryReport, TornTail};
 use crate::fs;
@@ -25,37 +29,38 @@ use crate::{
 /// An open database. All methods take `&self` and may be called from many threads.
 ///
 /// After a failed write, sync, storage call or checkpoint the handle is poisoned: writes fail with the first cause, and
-/// reads continue. A panic has the same effect; if it left memory half changed, reading ends too. Reopening recovers
-/// every acknowledged call. Dropping the handle changes nothing on disk;
-/// [`close`](Self::close) makes a checkpoint and ends the log in order.
+/// reads continue. A panic has the same effect; if it left memory half changed, reads end too. A reopening recovers
+/// every acknowledged call. Dropping the handle changes nothing on disk. [`close`](Self::close) makes a checkpoint and
+/// appends the close marker to the log.
 ///
 /// # Directory
-/// [`open`](Self::open) resolves the path once. The handle keeps that directory (and `log` and `store` in it) open and uses it
-/// until it is dropped: also after a rename of the directory, after another directory took its name, and after a `chdir`. It
-/// locks the directory and the file `LOCK` in it.
+/// [`open`](Self::open) resolves the path once. The handle holds that directory (and `log` and `store` in it) open and
+/// uses it until it is dropped: also after a rename of the directory, after another directory took its name, and after
+/// a `chdir`. It locks the directory and the file `LOCK` in it.
 ///
 /// - Linux with `/proc` reaches the directory by its descriptor.
-/// - Other systems reach it by its name. The name is compared with the open directory before and after the handle creates,
-///   renames or removes a file, and before each sync and checkpoint. A rename between comparison and call is not noticed.
-/// - A file system without locks of directories, such as NFS: only `LOCK` is locked. If it was removed or replaced, the next
-///   sync, rotation or checkpoint fails with [`Error::Poisoned`], and the cause is [`Error::DirectoryLost`].
+/// - Other systems reach it by its name. The name is compared with the open directory before and after the handle
+///   creates, renames or removes a file, and before each sync and checkpoint. A rename between comparison and call is
+///   not noticed.
+/// - A file system without locks of directories, such as NFS: only `LOCK` is locked. If it was removed or replaced, the
+///   next sync, rotation or checkpoint fails with [`Error::Poisoned`], and the cause is [`Error::DirectoryLost`].
 /// - A removed directory gives the same error.
 ///
 /// # Fork
-/// Only the process that opened the handle may write. A forked child can drop its copy: this writes nothing and leaves the
-/// parent's lock in place. `close` and other calls of the child that write fail with [`Error::Poisoned`], and the cause is
-/// [`Error::Forked`]. Calls that read work.
+/// Only the process that opened the handle may write. A forked child can drop its copy: this writes nothing and leaves
+/// the parent's lock in place. `close` and other calls of the child that write fail with [`Error::Poisoned`], and the
+/// cause is [`Error::Forked`]. Calls that read work.
 ///
-/// The process id is compared in each sync, checkpoint, close and change of a collection. A call that records or forgets
-/// compares it always under [`Durability::EverySynced`], otherwise once per millisecond of the [`Clock`](crate::Clock): within
-/// that millisecond a child's write is not refused and can destroy acknowledged calls of the parent. So do not record in a
-/// child. A daemon opens the database after its last fork.
+/// The process id is compared in each sync, checkpoint, close and change of a collection. A call that records or
+/// forgets compares it always under [`Durability::EverySynced`], otherwise once per millisecond of the
+/// [`Clock`](crate::Clock): within that millisecond a child's write is not refused and can destroy acknowledged calls
+/// of the parent. So do not record in a child. A daemon must open the database after its last fork.
 ///
-/// A child that keeps its copy and does not call `exec` keeps the lock, also after the parent ended. Dropping the copy never
-/// blocks; if another thread of the parent was inside a sync at the fork, the child keeps the lock all the same. A call that
-/// reads can block forever if another thread of the parent was inside a call at the fork. The process id does not tell a child
-/// in a new process-id namespace that has the same id, and a [`Clock`](crate::Clock) that stands still does not end the
-/// millisecond.
+/// A child that holds its copy and does not call `exec` holds the lock, also after the parent has ended. Dropping the
+/// copy never blocks. But if another thread of the parent was inside a sync at the fork, the child holds the lock after
+/// the drop too. A call that reads can block forever if another thread of the parent was inside a call at the fork. The
+/// comparison does not detect a child with the same process id in a new process-id namespace. If the
+/// [`Clock`](crate::Clock) does not advance, the millisecond does not end.
 ///
 /// # Examples
 /// ```
@@ -77,9 +82,9 @@ use crate::{
 pub struct TidalDb {
     pub(super) shared: Arc<Shared>,
     workers: Mutex<Option<Workers>>,
-    bell: Option<Arc<WakeSignal>>,
+    wake_signal: Option<Arc<WakeSignal>>,
     report: RecoveryReport,
-    /// Dropped last: the lock must outlive the storage engine, whose destructor may write.
+    /// Dropped last: the lock must be held until the storage engine is dropped, because its destructor may write.
     owner: Arc<Owner>,
 }
 
@@ -90,9 +95,10 @@ pub(super) struct Shared {
     pub(super) checkpointer: Checkpointer,
     pub(super) collections: Collections,
     pub(super) storage: Arc<GuardedStorage>,
+    growth_limits: GrowthLimits,
     /// The time of the caller's last timed sync.
     synced_at_ms: AtomicI64,
-    /// Events that were ahead of the clock and recorded at its now.
+    /// Events that were ahead of the clock and recorded at the time of the clock.
     pub(super) events_set_back: AtomicU64,
 }
 
@@ -106,21 +112,21 @@ impl fmt::Debug for TidalDb {
 
 impl TidalDb {
     /// Opens the database in the directory `path`, with the embedded store, and recovers it. A missing directory is
-    /// made, unless [`Options::create`] forbids it; its parent must exist.
+    /// created, unless [`Options::create`] forbids it; its parent must exist.
     ///
-    /// An open with other bounds of co-engagement than the persisted ones makes a checkpoint, which stores the new bounds
-    /// and the state within them together.
+    /// An open with other bounds of co-engagement than the persisted ones makes a checkpoint, which stores the new
+    /// bounds and the state reduced to them together.
     ///
     /// # Errors
-    /// `DatabaseMissing` if there is no database and the options do not create one; `Locked` if it is open already;
-    /// `SchemaMismatch`; `Corrupt`, `CorruptValue`, `SegmentMissing`,
-    /// `StorageMissing`, `ForeignDatabase`, `ForeignHistory`, `BadMagic` or `UnsupportedVersion` if the files are not sound: nothing
-    /// was changed; `Io`, with the path; `InvalidInput` or `LimitExceeded` for an option.
+    /// `DatabaseMissing` if the directory has no database and the options do not create one; `Locked` if the database
+    /// is open already; `SchemaMismatch`. `Corrupt`, `CorruptValue`, `SegmentMissing`, `StorageMissing`,
+    /// `ForeignDatabase`, `ForeignHistory`, `BadMagic` or `UnsupportedVersion` if the files are not sound: nothing was
+    /// changed. `Io`, with the path. `InvalidInput` or `LimitExceeded` for an option.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, Error> {
         let path = &fs::resolve(path.as_ref())?;
         options.validate()?;
         if !options.creates() && !open::exists(options.files.as_ref(), path)? {
-            return Err(open::missing(path));
+            return Err(open::database_missing(path));
         }
         let (options, owner) = open::lock_directory(options, path)?;
         let store_options = FileStoreOptions {
@@ -134,20 +140,22 @@ impl TidalDb {
             &store_options,
             options.limits,
         )?;
-        // Log and store share one id, which seeds their checksums: bytes of another database are not valid.
+        // Log and store have the same id, which seeds their checksums. So bytes of another database are not valid.
         let options = Options {
             database_id: Some(storage.id(options.database_id)?),
             ..options
         };
         let recovery = storage.recovery().clone();
-        let bad_end = recovery.torn_tail.clone();
-        let opened =
-            Self::open_locked(path, options, Arc::new(storage), owner).map(|db| db.with_store(recovery));
-        // A failed open leaves no store, so the caller gets the cause itself instead of `Poisoned`.
-        opened.map_err(|error| match (error.into_first_cause(), bad_end) {
-            // A damaged last record is a torn write. But the log lacks frames, so the record may have been a checkpoint.
+        let torn_tail = recovery.torn_tail.clone();
+        let opened = Self::open_locked(path, options, Arc::new(storage), owner)
+            .map(|db| db.with_store_recovery(recovery));
+        // A failed open leaves no store, so the caller gets the first cause instead of `Poisoned`.
+        opened.map_err(|error| match (error.into_first_cause(), torn_tail) {
+            // A damaged last record is a torn write. But the log lacks frames, so the record may have been a
+            // checkpoint.
             (Error::SegmentMissing { sequence, .. }, Some(TornTail { path, offset, .. })) => {
-                let what = "the last record is damaged, and the log no longer holds the frames that it may have covered";
+                let what =
+                    "the last record is damaged, and the log no longer holds the frames that it may have covered";
                 Error::corrupt(&path, offset, Some(sequence), what)
             }
             (error, _) => error,
@@ -157,7 +165,7 @@ impl TidalDb {
     /// Opens the database whose log is in the directory `path` and whose checkpoints and collections are in `storage`.
     ///
     /// # Errors
-    /// As [`open`](Self::open), and those of the storage engine.
+    /// The errors of [`open`](Self::open), and those of the storage engine.
     pub fn open_with_storage(
         path: impl AsRef<Path>,
         options: Options,
@@ -166,7 +174,7 @@ impl TidalDb {
         let path = &fs::resolve(path.as_ref())?;
         options.validate()?;
         if !options.creates() && !open::exists_in(storage.as_ref(), options.files.as_ref(), path)? {
-            return Err(open::missing(path));
+            return Err(open::database_missing(path));
         }
         let (options, owner) = open::lock_directory(options, path)?;
         Self::open_locked(path, options, storage, owner)
@@ -189,6 +197,7 @@ impl TidalDb {
         options.schema = schema;
         let synced_at_ms = AtomicI64::new(options.clock.now_ms());
         let shared = Arc::new(Shared {
+            growth_limits: GrowthLimits::new(&options),
             options,
             ledger,
             checkpointer,
@@ -200,23 +209,23 @@ impl TidalDb {
         let workers = shared
             .start_workers()
             .map_err(|error| Error::io("start a thread for", path, error))?;
-        let bell = workers.as_ref().map(Workers::bell);
+        let wake_signal = workers.as_ref().map(Workers::wake_signal);
         Ok(Self {
             shared,
             workers: Mutex::new(workers),
-            bell,
+            wake_signal,
             report,
             owner,
         })
     }
 
     /// Adds the recovery of the embedded store to the report.
-    fn with_store(mut self, recovery: FileStoreRecovery) -> Self {
+    fn with_store_recovery(mut self, recovery: FileStoreRecovery) -> Self {
         self.report.store = Some(recovery);
         self
     }
 
-    /// The schema in force, with everything set that was left to the stored schema or to the defaults at open.
+    /// The schema in force. The parts that were not set at open have the values of the stored schema or the defaults.
     pub fn schema(&self) -> &Schema {
         &self.shared.options.schema
     }
@@ -236,12 +245,13 @@ impl TidalDb {
 
     /// Records one event: appends it to the log, then applies it to every aggregate.
     ///
-    /// Durable on return as the [`Durability`] of the database says. Readers may see it before.
+    /// The [`Durability`] of the database decides if it is durable on return. Reads may return it before this call
+    /// returns.
     ///
-    /// An event ahead of the clock by at most [`Options::skew_ms_max`] is recorded at the clock's now, and
-    /// [`Receipt::set_back`] reports this. Otherwise one client with a fast clock would push the events of all others out of a
-    /// score and a window. The log holds the time that was recorded, so reopening reads no clock. An event further ahead
-    /// is refused. There is no bound on how old an event may be.
+    /// An event ahead of the clock by at most [`Options::skew_ms_max`] is recorded at the time of the clock, and
+    /// [`Receipt::set_back`] reports this. Otherwise one client with a fast clock would push the events of all others
+    /// out of a score and a window. The log holds the recorded time, so a reopening reads no clock. An event further
+    /// ahead is refused. An event can have any age.
     ///
     /// # Errors
     /// `InvalidInput`, `LimitExceeded`, `UnknownSignal`, `Closed` or `Poisoned`: the event was refused. The field of
@@ -251,12 +261,13 @@ impl TidalDb {
         self.record_batch(std::slice::from_ref(event))
     }
 
-    /// Records the events of one call, at most [`BATCH_EVENTS_MAX`](crate::limits::BATCH_EVENTS_MAX): after a crash
-    /// all of them are there or none. The clock is read once, so that all events that are ahead of it are set back to the
-    /// same time; if one is too far ahead, the whole call is refused.
+    /// Records the events of one call, at most [`BATCH_EVENTS_MAX`](crate::limits::BATCH_EVENTS_MAX). After a crash all
+    /// of them are recovered, or none. The clock is read once, so all events that are ahead of it are set back to the
+    /// same time. If one event is too far ahead, the whole call is refused.
     ///
     /// # Errors
-    /// As [`record`](Self::record); an error of one event of several is within `InBatch`, with its index.
+    /// The errors of [`record`](Self::record). If the call has several events, the error of one event is within
+    /// `InBatch`, with its index.
     pub fn record_batch(&self, events: &[SignalEvent<'_>]) -> Result<Receipt, Error> {
         let shared = &self.shared;
         let now_ms = shared.options.clock.now_ms();
@@ -272,7 +283,7 @@ impl TidalDb {
         let recorded = if ahead_len == 0 {
             shared.ledger.record_signal(events)
         } else {
-            shared.ledger.record_signal(&not_after(now_ms, events))
+            shared.ledger.record_signal(&set_back_to(now_ms, events))
         };
         let receipt = recorded.map_err(|error| error.with_set_back(set_back))?;
         shared
@@ -282,39 +293,42 @@ impl TidalDb {
         Ok(Receipt { set_back, ..receipt })
     }
 
-    /// Forgets an entity: its scores, windows, cohort values, related items, and itself among those of others.
-    /// Collections are the application's own lists: the entity stays in them. An item still counts for the bounds of
-    /// co-engagement when all its related items were forgotten, and so does a user when all recent items were.
+    /// Forgets an entity: its scores, windows, cohort values and related items, and its entries among the related items
+    /// of others. Collections are lists of the application: the entity stays in them. An item whose related items were
+    /// all forgotten still counts for the bounds of co-engagement, and so does a user whose recent items were all
+    /// forgotten.
     ///
-    /// Ordered with events: later events count again. Durable as an event is. A read that begins after this call returned shows
-    /// nothing of the entity but later events. The time grows with the number of states of the entity, not with the size of the
-    /// database. A writer waits for a small part of this time only.
+    /// Ordered with events: later events count again. It becomes durable like an event. A read that begins after this
+    /// call returned shows only later events of the entity. The time grows with the number of states of the entity, not
+    /// with the size of the database. A writer waits only for a small part of this time.
     ///
     /// # Bytes
-    /// The states and the related items of the entity are removed from memory before the call returns. Its entries among the
-    /// related items of others and in the rings of users are removed step by step: each later call that forgets an entity or
-    /// records a positive event takes a few steps. When
-    /// [`Statistics::tombstones_len`](crate::Statistics::tombstones_len) is 0, none is left. An open removes all of them.
+    /// The states and the related items of the entity are removed from memory before the call returns. Its entries
+    /// among the related items of others and in the rings of users are removed step by step: each later call that
+    /// forgets an entity or records a positive event takes a few steps. When
+    /// [`Statistics::tombstones_len`](crate::Statistics::tombstones_len) is 0, none is left. An open removes all of
+    /// them.
     ///
-    /// The first checkpoint after that stores no copy. Older copies stay in the files until the log has removed its segments up
-    /// to this checkpoint and the store has compacted its files; no open shows them. To remove the entries and the copies in
-    /// the log at once, close the database, open it and call [`checkpoint`](Self::checkpoint). The database cannot erase the
-    /// blocks that the file system has freed.
+    /// The first checkpoint after that stores no copy. Older copies stay in the files until the log is trimmed up to
+    /// this checkpoint and the store has compacted its files; no open shows them. To remove the entries and the copies
+    /// in the log immediately, close the database, open it and call [`checkpoint`](Self::checkpoint). The database
+    /// cannot erase the blocks that the file system has freed.
     ///
     /// # Errors
-    /// As [`record`](Self::record).
+    /// The errors of [`record`](Self::record).
     pub fn forget_entity(&self, entity: EntityId) -> Result<Receipt, Error> {
         self.forget(Forget::Entity(entity))
     }
 
-    /// Forgets a user: the items that the user engaged with. The related items that follow from these stay, as they name no user.
+    /// Forgets a user: the items that the user engaged with. The related items that follow from these stay, because
+    /// they name no user.
     ///
-    /// The user's items are removed from memory before the call returns. Copies in the files are removed as by
-    /// [`forget_entity`](Self::forget_entity): the next checkpoint stores none, and older ones stay until the log has removed
-    /// its segments and the store has compacted its files.
+    /// The items of the user are removed from memory before the call returns. Copies in the files are removed as by
+    /// [`forget_entity`](Self::forget_entity): the next checkpoint stores none, and older ones stay until the log is
+    /// trimmed and the store has compacted its files.
     ///
     /// # Errors
-    /// As [`record`](Self::record).
+    /// The errors of [`record`](Self::record).
     pub fn forget_user(&self, user: UserId) -> Result<Receipt, Error> {
         self.forget(Forget::User(user))
     }
@@ -336,7 +350,8 @@ impl TidalDb {
         self.shared.sync()
     }
 
-    /// Makes a checkpoint, unless nothing has changed since the last one, and returns the sequence number that it covers.
+    /// Makes a checkpoint, unless nothing has changed since the last one, and returns the sequence number that it
+    /// covers.
     ///
     /// # Errors
     /// `Closed`; `Poisoned`, by an earlier failure or by this one.
@@ -345,71 +360,74 @@ impl TidalDb {
         self.shared.checkpoint(CheckpointTrigger::Grown(Growth::ANY))
     }
 
-    /// Ends the database in order. On `Ok` every acknowledged call is durable. With the embedded store, after
-    /// damage to one file `open` refuses the database, or nothing is missing. Later calls fail with `Closed`.
+    /// Closes the database. On `Ok` every acknowledged call is durable. If one file of a database with the embedded
+    /// store is damaged later, `open` refuses the database or recovers every call. Later calls of the handle fail with
+    /// `Closed`.
     ///
     /// The steps, and the state that a crash after each leaves:
     ///
     /// 1. Wait for running calls, and stop the threads: the log holds the calls since the last checkpoint.
     /// 2. Write the checkpoint's batch: checkpoint and log.
     /// 3. Close the storage engine: a store that promises all its records.
-    /// 4. Append and sync the close marker: a log that promises all its frames, and the collections that storage holds.
+    /// 4. Append and sync the close marker: a log that promises all its frames, and the collections in storage.
     /// 5. Release the lock.
     ///
     /// # Errors
-    /// `Closed` if another call closes or has closed the handle. `Poisoned` with the cause `Forked`: nothing is done, and the
-    /// lock stays. `Poisoned` with another cause: the handle is closed and the lock is released; reopening recovers as after a
-    /// crash.
+    /// `Closed` if another call closes or has closed the handle. `Poisoned` with the cause `Forked`: the call did
+    /// nothing, and the lock is still held. `Poisoned` with another cause: the handle is closed and the lock is
+    /// released; a reopening recovers as after a crash.
     pub fn close(&self) -> Result<(), Error> {
         self.check_process()?;
         if !self.shared.ledger.close() {
             return Err(Error::Closed);
         }
         self.stop_workers();
-        let ended = self.shared.end();
-        // No call of this handle writes any more, also if the end failed.
+        let closed = self.shared.finish_close();
+        // No call of this handle writes any more, also after an error.
         self.owner.release();
-        ended
+        closed
     }
 
-    /// Makes an empty collection. Any 1 to 255 bytes are a legal name.
+    /// Creates an empty collection. Any 1 to 255 bytes are a legal name.
     ///
     /// Durable on return when every event is synced; otherwise after the next sync.
     ///
     /// # Errors
-    /// `CollectionExists`, `InvalidInput` or `LimitExceeded` for the name, `Closed` or `Poisoned`: the change was refused.
-    /// [`OutcomeUnknown`](Error::OutcomeUnknown): it may be in the database after reopening.
+    /// `CollectionExists`, `InvalidInput` or `LimitExceeded` for the name, `Closed` or `Poisoned`: the change was
+    /// refused. [`OutcomeUnknown`](Error::OutcomeUnknown): the change may be in the database after a reopening.
     pub fn create_collection(&self, name: impl AsRef<[u8]>) -> Result<(), Error> {
         self.before_change()?;
         self.shared.collections.create_collection(name.as_ref())
     }
 
-    /// Removes a collection and its members, at once. Durable as [`create_collection`](Self::create_collection) is.
+    /// Removes a collection and its members in one step. Becomes durable like
+    /// [`create_collection`](Self::create_collection).
     ///
     /// # Errors
-    /// `UnknownCollection`, `Closed` or `Poisoned`: the change was refused. [`OutcomeUnknown`](Error::OutcomeUnknown): it
-    /// may be there after reopening.
+    /// `UnknownCollection`, `Closed` or `Poisoned`: the change was refused. [`OutcomeUnknown`](Error::OutcomeUnknown):
+    /// the change may be in the database after a reopening.
     pub fn delete_collection(&self, name: impl AsRef<[u8]>) -> Result<(), Error> {
         self.before_change()?;
         self.shared.collections.delete_collection(name.as_ref())
     }
 
-    /// Adds a member. Returns true if the entity was not a member before. Durable as
-    /// [`create_collection`](Self::create_collection) is.
+    /// Adds a member. Returns true if the entity was not a member before. Becomes durable like
+    /// [`create_collection`](Self::create_collection).
     ///
     /// # Errors
-    /// `UnknownCollection`, `Closed` or `Poisoned`: the change was refused. [`OutcomeUnknown`](Error::OutcomeUnknown): it
-    /// may be there after reopening.
+    /// `UnknownCollection`, `Closed` or `Poisoned`: the change was refused. [`OutcomeUnknown`](Error::OutcomeUnknown):
+    /// the change may be in the database after a reopening.
     pub fn add_to_collection(&self, name: impl AsRef<[u8]>, entity: EntityId) -> Result<bool, Error> {
         self.before_change()?;
         self.shared.collections.add_to_collection(name.as_ref(), entity)
     }
 
-    /// Removes a member. Returns true if the entity was a member. Durable as [`create_collection`](Self::create_collection) is.
+    /// Removes a member. Returns true if the entity was a member. Becomes durable like
+    /// [`create_collection`](Self::create_collection).
     ///
     /// # Errors
-    /// `UnknownCollection`, `Closed` or `Poisoned`: the change was refused. [`OutcomeUnknown`](Error::OutcomeUnknown): it
-    /// may be there after reopening.
+    /// `UnknownCollection`, `Closed` or `Poisoned`: the change was refused. [`OutcomeUnknown`](Error::OutcomeUnknown):
+    /// the change may be in the database after a reopening.
     pub fn remove_from_collection(&self, name: impl AsRef<[u8]>, entity: EntityId) -> Result<bool, Error> {
         self.before_change()?;
         self.shared
@@ -417,16 +435,16 @@ impl TidalDb {
             .remove_from_collection(name.as_ref(), entity)
     }
 
-    /// The work that is due before a collection is changed, when the caller does the background work.
+    /// Checks that the handle may write, and makes the timed sync if it is due and the caller does the background work.
     fn before_change(&self) -> Result<(), Error> {
         self.check_process()?;
         self.shared.ledger.check_open()?;
         self.sync_if_due(|| self.shared.options.clock.now_ms())
     }
 
-    /// Does the background work that is due if the caller does it. Makes a checkpoint if the log, the number of its segments or
-    /// the changed states have reached the limit at which writers wait, or if the batch of the next checkpoint may have no room
-    /// for the changes of this call. `adding_bytes` returns the most bytes that the call can add to that batch.
+    /// Checks that the handle may write. Makes the checkpoint that this call needs before it writes, and the timed sync
+    /// if the caller does the background work. `adding_bytes` returns the most bytes that the call can add to the batch
+    /// of the next checkpoint.
     fn before_write(
         &self,
         now_ms: i64,
@@ -440,39 +458,25 @@ impl TidalDb {
             checked.map_err(|error| shared.ledger.poison.fail(error))?;
         }
         shared.ledger.check_open()?;
-        let due = shared.growth_due();
-        let limits = &shared.options.limits;
-        let limit = if self.bell.is_some() {
-            Growth {
-                log_bytes: due.log_bytes.saturating_mul(limits.log_growth_factor_max),
-                state_bytes: due.state_bytes * limits.state_growth_factor_max,
-                segments_len: due.segments_len.saturating_mul(limits.log_growth_factor_max),
-            }
-        } else {
-            due
-        };
         let growth = shared.checkpointer.growth(&shared.ledger);
-        if growth.reaches(limit) {
-            shared.checkpoint(CheckpointTrigger::Grown(limit))?;
-        } else {
-            let poison = &shared.ledger.poison;
-            let adding_bytes =
-                adding_bytes(&shared.ledger.state).map_err(|error| poison.fail_unreadable(error))?;
-            if growth.state_bytes + adding_bytes > limits.changed_state_bytes_max {
-                shared.checkpoint(CheckpointTrigger::Grown(Growth::ANY))?;
-            }
+        let needed = shared.growth_limits.needed_before_write(growth, || {
+            let adding_bytes = adding_bytes(&shared.ledger.state);
+            adding_bytes.map_err(|error| shared.ledger.poison.fail_unreadable(error))
+        })?;
+        if let Some(least) = needed {
+            shared.checkpoint(CheckpointTrigger::Grown(least))?;
         }
         self.sync_if_due(|| now_ms)
     }
 
-    /// The timed sync, when the caller does the background work.
+    /// Makes the timed sync if it is due and the caller does the background work.
     fn sync_if_due(&self, now_ms: impl FnOnce() -> i64) -> Result<(), Error> {
         let shared = &self.shared;
-        if self.bell.is_none()
+        if self.wake_signal.is_none()
             && let Durability::SyncedEvery { interval_ms } = shared.options.durability
         {
             let now_ms = now_ms();
-            // A clock that was set back far must not put the sync off until it has caught up.
+            // If the clock was set back far, the sync must not wait until the clock reaches the old time again.
             if now_ms.abs_diff(shared.synced_at_ms.load(Ordering::Relaxed)) >= interval_ms {
                 shared.synced_at_ms.store(now_ms, Ordering::Relaxed);
                 shared.sync()?;
@@ -481,15 +485,14 @@ impl TidalDb {
         Ok(())
     }
 
+    /// Requests a checkpoint of the background thread if one is due after this call.
     fn after_write(&self) {
-        let shared = &self.shared;
-        if let Some(bell) = &self.bell
-            && shared
-                .checkpointer
-                .growth(&shared.ledger)
-                .reaches(shared.growth_due())
-        {
-            bell.request_checkpoint();
+        let Some(wake_signal) = &self.wake_signal else {
+            return;
+        };
+        let growth = self.shared.checkpointer.growth(&self.shared.ledger);
+        if self.shared.growth_limits.is_due_after_write(growth) {
+            wake_signal.request_checkpoint();
         }
     }
 
@@ -505,8 +508,8 @@ impl TidalDb {
     }
 }
 
-/// The events, those ahead of the clock set back to its now.
-fn not_after<'a>(now_ms: i64, events: &[SignalEvent<'a>]) -> Vec<SignalEvent<'a>> {
+/// The events, with those later than `now_ms` set back to `now_ms`.
+fn set_back_to<'a>(now_ms: i64, events: &[SignalEvent<'a>]) -> Vec<SignalEvent<'a>> {
     let set_back = |event: &SignalEvent<'a>| SignalEvent {
         at_ms: event.at_ms.min(now_ms),
         ..*event
@@ -517,8 +520,8 @@ fn not_after<'a>(now_ms: i64, events: &[SignalEvent<'a>]) -> Vec<SignalEvent<'a>
 impl Drop for TidalDb {
     /// Stops the threads. Writes, syncs and removes nothing. Then the fields are dropped in their order, the lock last.
     ///
-    /// In a forked child the threads do not exist, and the engine's destructor may write: both are leaked. The child takes no
-    /// lock here: another thread of the parent may have held it during the fork.
+    /// In a forked child the threads do not exist, and the destructor of the engine may write: both are leaked. The
+    /// child takes no lock here, because another thread of the parent may have held it during the fork.
     fn drop(&mut self) {
         if self.owner.is_this_process() {
             self.stop_workers();
@@ -539,8 +542,8 @@ impl Shared {
         }
         let mut workers = Workers::default();
         let shared = Arc::clone(self);
-        let due = CheckpointTrigger::Grown(self.growth_due());
-        workers.start_checkpoints(move || shared.checkpoint(due).is_ok())?;
+        let trigger = CheckpointTrigger::Grown(self.growth_limits.due());
+        workers.start_checkpoints(move || shared.checkpoint(trigger).is_ok())?;
         if let Durability::SyncedEvery { interval_ms } = self.options.durability {
             let shared = Arc::clone(self);
             workers.start_syncs(interval_ms, move || shared.sync().is_ok())?;
@@ -548,28 +551,19 @@ impl Shared {
         Ok(Some(workers))
     }
 
-    /// The growth at which a checkpoint is due.
-    fn growth_due(&self) -> Growth {
-        Growth {
-            log_bytes: self.options.checkpoint_log_bytes,
-            state_bytes: self.options.checkpoint_state_bytes,
-            segments_len: self.options.limits.sealed_segments_len_max,
-        }
+    fn checkpoint(&self, trigger: CheckpointTrigger<'_>) -> Result<u64, Error> {
+        self.checkpointer.checkpoint(&self.ledger, &self.storage, trigger)
     }
 
-    fn checkpoint(&self, due: CheckpointTrigger<'_>) -> Result<u64, Error> {
-        self.checkpointer.checkpoint(&self.ledger, &self.storage, due)
-    }
-
-    /// Ends a handle that accepts no new call. Waits for changes and checkpoints that are running. A later one sees that the
-    /// handle is closed and does nothing.
+    /// Ends a handle that accepts no new call. Waits for running changes and checkpoints. Later ones fail with `Closed`
+    /// and do nothing.
     ///
     /// # Errors
     /// `Poisoned`, by an earlier failure or by this one.
-    fn end(&self) -> Result<(), Error> {
+    fn finish_close(&self) -> Result<(), Error> {
         self.collections.close();
         self.checkpoint(CheckpointTrigger::Closing)?;
-        // After everything written to the engine, and before the close marker, which promises the collections in it.
+        // After all writes to the engine, and before the close marker, which promises its collections.
         self.storage.close()?;
         let collections = || self.collections.digest();
         self.ledger
@@ -579,7 +573,7 @@ impl Shared {
 
     fn sync(&self) -> Result<(), Error> {
         let poison = &self.ledger.poison;
-        // Also if there is nothing to sync: the durable files may be in a removed directory.
+        // Also if every write is synced, because the durable files may be in a removed directory.
         poison.attempt("sync", Memory::Intact, || poison.check_owner())?;
         self.ledger.log.sync_to(self.ledger.log.last_sequence())?;
         self.storage.flush()

@@ -1,10 +1,10 @@
-//! The format of the identity record: which database a storage engine belongs to.
+//! The format of the identity record: the id of the database to which the data in storage belongs.
 //!
 //! Little-endian, under the storage key of tag 0x01, flushed together with the schema before the first segment:
 //!
 //! | size | field | content |
 //! |---|---|---|
-//! | 2 | version | 4, of everything the engine keeps in storage |
+//! | 2 | version | 4, of all records of the engine in storage |
 //! | 16 | database id | also in the header of every segment |
 
 use std::path::PathBuf;
@@ -21,6 +21,10 @@ pub(crate) fn encode(database_id: u128) -> Vec<u8> {
     bytes
 }
 
+/// Decodes the bytes that [`encode`] made. `key` is their storage key, for errors.
+///
+/// # Errors
+/// `UnsupportedVersion` for another version; `CorruptValue` for other damage.
 pub(crate) fn decode(bytes: &[u8], key: &[u8]) -> Result<u128, Error> {
     let mut reader = Reader::new(bytes);
     match reader.u16() {

@@ -1,12 +1,12 @@
-//! The handle of a database.
+//! The handle of a database. A crash at each step of an open or a close: see [`open`] and [`TidalDb::close`].
 //!
 //! | file | role |
 //! |---|---|
-//! | [`options`] | how a database is opened |
 //! | [`open`] | opening and recovery |
 //! | [`identity`] | format: the identity record |
 //! | [`opening_record`] | format: the opening record |
 //! | [`handle`] | [`TidalDb`]: recording, syncing, closing |
+//! | [`growth`] | the decision about a checkpoint |
 //! | [`read`] | [`TidalDb`]: scores, windows, related items, statistics |
 //! | [`collections`] | named sets of entities |
 //! | [`background`] | the database's own threads |
@@ -16,6 +16,7 @@
 mod background;
 pub(crate) mod collections;
 mod export;
+mod growth;
 mod handle;
 pub(crate) mod identity;
 mod open;

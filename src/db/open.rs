@@ -1,22 +1,24 @@
-//! Opening a database. Nothing of an existing database is changed before all of it was read and found valid, except that
-//! the lock file is made if it is missing.
+//! The open of a database. Invariant: before an open changes an existing database, it has read and validated all of it.
+//! Only a missing lock file is created earlier.
 //!
-//! The steps that write, and the state that a crash during or after each leaves. The next open continues from it:
+//! The steps that write, and the state that a crash during or after each leaves. The next open continues from this
+//! state:
 //!
 //! 1. The directory and the lock file `LOCK`: no database.
 //! 2. New database: one batch with identity, schema and opening record, flushed: no database, or one without a log.
-//! 3. Existing database: storage is flushed, since writes of a crashed process may not be durable and the log was trimmed
+//! 3. Existing database: storage is flushed. Writes of a crashed process may not be durable, but the log was trimmed
 //!    because of them. Here the embedded store makes its repair. Log and store have the same content as before.
-//! 4. The directory of the log, then a copy of the last segment without its torn tail. Log and store have the same content as
-//!    before.
-//! 5. Existing database: the opening record, flushed, with the signals that were appended to the schema (with new bounds the
-//!    schema is stored in step 8). The store is as before, or one opening ahead of the log, whose frames are durable.
-//! 6. The segment of this opening; then covered segments and temporary files are removed. The store is one opening ahead until
-//!    the name of the segment is durable. Then both are at this opening.
-//! 7. The first checkpoint record, if storage has none: it says that there must be a log. Without it the database also opens
-//!    without a log.
-//! 8. New bounds of co-engagement, in a checkpoint. Before its batch: the old bounds and the full state. After it: the new
-//!    bounds and the reduced state.
+//! 4. The directory of the log, then a copy of the last segment without its torn tail. Log and store have the same
+//!    content as before.
+//! 5. Existing database: the opening record, flushed, with the signals that were appended to the schema (with new
+//!    bounds the schema is stored in step 8). The store is as before, or one opening ahead of the log, whose frames are
+//!    durable.
+//! 6. The segment of this opening; then covered segments and temporary files are removed. The store is one opening
+//!    ahead until the name of the segment is durable. Then both are at this opening.
+//! 7. The first checkpoint record, if storage has none: it requires that the log exists. Without the record the
+//!    database also opens without a log.
+//! 8. New bounds of co-engagement, in a checkpoint. Before its batch: the old bounds and the full state. After it: the
+//!    new bounds and the reduced state.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -55,7 +57,7 @@ pub(super) struct Opened {
 
 /// Returns true if the directory `path` holds any part of a database with the embedded store.
 ///
-/// The store makes the name of the lock file durable before its first file has a name, so an open that finds a store
+/// The name of the lock file is durable before the first file of the store has a name. So an open that finds a store
 /// finds the lock file too, unless it was removed.
 ///
 /// # Errors
@@ -68,7 +70,7 @@ pub(super) fn exists(files: &dyn FileAccess, path: &Path) -> Result<bool, Error>
 /// Returns true if the directory `path` holds a log, or if `storage` holds the identity of a database.
 ///
 /// # Errors
-/// `Io`, or that of the storage engine.
+/// `Io`, or the error of the storage engine.
 pub(super) fn exists_in(
     storage: &dyn StorageEngine,
     files: &dyn FileAccess,
@@ -77,14 +79,14 @@ pub(super) fn exists_in(
     Ok(recovery::has_segments(files, &path.join(LOG_NAME))? || storage.get(keys::IDENTITY)?.is_some())
 }
 
-/// Makes the directory of the database, opens it and takes its lock. The files of the returned options reach that directory,
-/// also after it was renamed.
+/// Makes the directory of the database, opens it and takes its lock. The files of the returned options reach that
+/// directory, also after it was renamed.
 ///
-/// The lock file is the first file in the directory. Before it is made, the name of the directory is durable. A crash leaves no
-/// directory, an empty one, or one with the lock file.
+/// The lock file is the first file in the directory. Before it is made, the name of the directory is durable. A crash
+/// leaves no directory, an empty one, or one with the lock file.
 ///
 /// # Errors
-/// `Io`; `Locked` if another handle has it.
+/// `Io`; `Locked` if another handle has the lock.
 pub(super) fn lock_directory(options: Options, path: &Path) -> Result<(Options, Arc<Owner>), Error> {
     let lock_path = path.join(LOCK_NAME);
     let by_name = options.files.as_ref();
@@ -105,8 +107,8 @@ pub(super) fn lock_directory(options: Options, path: &Path) -> Result<(Options, 
 /// The directory of the embedded store of the database at `path`.
 ///
 /// # Errors
-/// `StorageMissing` if there is nothing in it although there is a log: a store that is put back later must not find
-/// another one in its place. `Io`.
+/// `StorageMissing` if the directory is empty or missing and a log exists: a store that is put back later must not find
+/// another store in its place. `Io`.
 pub(super) fn store_dir(files: &dyn FileAccess, path: &Path) -> Result<PathBuf, Error> {
     let (store_dir, log_dir) = (path.join(STORE_NAME), path.join(LOG_NAME));
     if list_if_present(files, &store_dir)?.is_empty() && recovery::has_segments(files, &log_dir)? {
@@ -130,7 +132,7 @@ pub(super) fn open(
         schema,
         persisted,
         stored_opening,
-    } = establish(options, path, storage)?;
+    } = read_or_create(options, path, storage)?;
     let log_options = LogOptions {
         files: Arc::clone(&options.files),
         dir: log_dir,
@@ -142,7 +144,7 @@ pub(super) fn open(
 
     let bounds = *persisted.co_engagement_config();
     let changes_bounds = bounds != *schema.co_engagement_config();
-    // The frames were recorded under the persisted bounds: under others replay would give another state.
+    // The frames were recorded under the persisted bounds. Under other bounds replay would give another state.
     let mut state = LedgerState::new(&schema.clone().co_engagement(bounds), &options.limits)?;
     let covered = restore::load(&mut state, storage)?;
     let mut replay = Replay::new(
@@ -151,7 +153,7 @@ pub(super) fn open(
         covered.sequence,
         options.limits.replayed_changes_len_max,
     );
-    let recovered = recovery::read(&log_options, covered, stored_opening.known(), |frame| {
+    let recovered = recovery::read(&log_options, covered, stored_opening.stored_openings(), |frame| {
         replay.apply(frame)
     })?;
     let replayed = replay.finish()?;
@@ -186,15 +188,16 @@ pub(super) fn open(
         store: None,
     };
     if !created {
-        // A process crash may have left writes in the engine that are not durable, and the log was trimmed because of them.
+        // A process crash may have left writes in the engine that are not durable, and the log was trimmed because of
+        // them.
         storage.flush()?;
     }
-    // Storage is told of the log after the name of its directory is durable.
+    // Storage gets its first record about the log after the name of the log directory is durable.
     let name = DirName::durable_if(covered.log_exists);
     make_dir(options.files.as_ref(), &log_options.dir, name)?;
     recovered.repair()?;
     if !created {
-        // After the repair: a power loss can no longer remove the segment of the opening before.
+        // After the repair, because then a power loss cannot remove the segment of the opening before.
         let appends = schema != persisted && !changes_bounds;
         persist_opening(&opening, appends.then_some(&schema), storage)?;
     }
@@ -228,7 +231,7 @@ pub(super) fn open(
     })
 }
 
-/// Brings the state within the bounds of `schema`, and stores it together with that.
+/// Reduces the state to the bounds of `schema`, and stores it together with the schema.
 fn change_bounds(
     ledger: &mut SignalLedger,
     checkpointer: &Checkpointer,
@@ -245,26 +248,30 @@ fn change_bounds(
 /// The records of the database in storage.
 struct StoredRecords {
     database_id: u128,
-    /// True if it knew nothing and the database was created.
+    /// True if this open created the database.
     created: bool,
     /// The schema in force from now on.
     schema: Schema,
-    /// The one that storage holds.
+    /// The schema in storage.
     persisted: Schema,
-    /// The record of this opening if the database was created, else of the one before.
+    /// The record of this opening if the database was created, otherwise of the opening before.
     stored_opening: OpeningRecord,
 }
 
-/// Reads the records of the database from storage. Creates the database if storage knows none, there is no log and the options
-/// allow it.
-fn establish(options: &Options, path: &Path, storage: &dyn StorageEngine) -> Result<StoredRecords, Error> {
+/// Reads the records of the database from storage. Creates the database if storage has no records, no log exists and
+/// the options allow it.
+fn read_or_create(
+    options: &Options,
+    path: &Path,
+    storage: &dyn StorageEngine,
+) -> Result<StoredRecords, Error> {
     let Some(sealed) = storage.get(keys::IDENTITY)? else {
         let log_dir = path.join(LOG_NAME);
         if recovery::has_segments(options.files.as_ref(), &log_dir)? {
             return Err(Error::StorageMissing { path: log_dir });
         }
         if !options.creates() {
-            return Err(missing(path));
+            return Err(database_missing(path));
         }
         let schema = options.schema.resolved(None);
         let database_id = options.database_id.unwrap_or_else(random_u128);
@@ -293,24 +300,24 @@ fn establish(options: &Options, path: &Path, storage: &dyn StorageEngine) -> Res
             expected,
         });
     }
-    let persisted = stored(storage, keys::SCHEMA, Schema::decode)?;
+    let persisted = read_record(storage, keys::SCHEMA, Schema::decode)?;
     Ok(StoredRecords {
         database_id: found,
         created: false,
         schema: schema_in_force(options, &persisted)?,
         persisted,
-        stored_opening: stored(storage, keys::OPENING, OpeningRecord::decode)?,
+        stored_opening: read_record(storage, keys::OPENING, OpeningRecord::decode)?,
     })
 }
 
-pub(super) fn missing(path: &Path) -> Error {
+pub(super) fn database_missing(path: &Path) -> Error {
     Error::DatabaseMissing {
         path: path.to_path_buf(),
     }
 }
 
 /// The record under `key`, which every database has.
-fn stored<T>(
+fn read_record<T>(
     storage: &dyn StorageEngine,
     key: &[u8],
     decode: impl FnOnce(&[u8], &[u8]) -> Result<T, Error>,
@@ -322,7 +329,7 @@ fn stored<T>(
     decode(keys::unseal(key, &sealed)?, key)
 }
 
-/// The schema of the options, with everything set, for a database that holds `persisted`.
+/// The schema of the options, for a database with the schema `persisted`. All unset parts are set.
 fn schema_in_force(options: &Options, persisted: &Schema) -> Result<Schema, Error> {
     if options.schema_stored {
         return Ok(persisted.clone());
@@ -346,7 +353,7 @@ fn persist_opening(
     storage.flush()
 }
 
-/// Stores the first checkpoint record unless there is one: a missing log is refused from now on.
+/// Stores the first checkpoint record if storage has none. From now on an open refuses a missing log.
 fn confirm_log(storage: &dyn StorageEngine, covered: LogFacts) -> Result<(), Error> {
     if covered.log_exists {
         return Ok(());

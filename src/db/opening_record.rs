@@ -1,4 +1,5 @@
-//! The format of the opening record: the last opening of the database, and how far the calls of earlier ones survived.
+//! The format of the opening record: the last opening of the database, and the last call of each earlier opening that
+//! survived.
 //!
 //! Little-endian, under the storage key of tag 0x04, flushed by each opening before it makes its first segment:
 //!
@@ -15,11 +16,11 @@
 //!
 //! 1. A new database has a record and no segment.
 //! 2. The record and the last segment are of the same opening.
-//! 3. The record is of a later opening, which made no segment and appended nothing. The last segment is of the first opening
-//!    in `earlier`, and the log ends no later than its `survived`.
+//! 3. The record is of a later opening, which made no segment and appended nothing. The last segment is of the first
+//!    opening in `earlier`, and the log ends no later than its `survived`.
 //!
-//! Anything else mixes two histories and is refused. An opening that made no segment is left out of the next record, so the
-//! states are the same after any number of crashes. No receipt has the id of such an opening.
+//! Any other combination mixes two histories and is refused. The next record leaves out an opening that made no
+//! segment, so the states are the same after any number of crashes. No receipt has the id of such an opening.
 
 use std::path::PathBuf;
 
@@ -32,7 +33,7 @@ use crate::wal::history::{PreviousOpening, StoredOpenings};
 
 pub(super) const VERSION: u16 = 1;
 
-/// See the module's documentation.
+/// The record: see the [module](self).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OpeningRecord {
     pub(crate) opening: u64,
@@ -49,12 +50,13 @@ impl OpeningRecord {
         }
     }
 
-    /// The record of the next opening. It found a log whose last sequence number is `last_sequence` and whose last segment
-    /// was made by the opening `logged`; `None` for a log without a segment. Expects that [`known`](Self::known) allows
-    /// this log. The record holds at most `earlier_len_max` earlier openings.
+    /// The record of the next opening. It found a log whose last sequence number is `last_sequence` and whose last
+    /// segment was made by the opening `logged`; `None` for a log without a segment. Expects that
+    /// [`stored_openings`](Self::stored_openings) allows this log. The record holds at most `earlier_len_max` earlier
+    /// openings.
     ///
-    /// The id of the next opening is higher by `step`, by 1 if `step` is 0, and by more if the record has that id. Without a
-    /// step it is random.
+    /// The id of the next opening is higher by `step`, by 1 if `step` is 0, and by more if the record has that id.
+    /// Without a step it is random.
     pub(crate) fn after(
         &self,
         logged: Option<u64>,
@@ -67,7 +69,7 @@ impl OpeningRecord {
         while is_used(opening) {
             opening = step.map_or_else(random_u64, |_| opening.wrapping_add(1));
         }
-        // If `logged` is not `self.opening`, that opening made no segment. It is left out.
+        // If `logged` is not `self.opening`, the opening `self.opening` made no segment. It is left out.
         let mut earlier = Vec::new();
         if let Some(logged) = logged {
             earlier.push(EarlierOpening {
@@ -81,7 +83,7 @@ impl OpeningRecord {
     }
 
     /// The openings that may have made the last segment of the log.
-    pub(crate) fn known(&self) -> StoredOpenings {
+    pub(crate) fn stored_openings(&self) -> StoredOpenings {
         let before = self.earlier.first().map(|before| PreviousOpening {
             opening: before.opening,
             last_sequence: before.survived_sequence,
@@ -104,10 +106,10 @@ impl OpeningRecord {
         bytes
     }
 
-    /// Reads the bytes that [`encode`](Self::encode) made, from under `key`.
+    /// Decodes the bytes that [`encode`](Self::encode) made. `key` is their storage key, for errors.
     ///
     /// # Errors
-    /// `UnsupportedVersion`; `CorruptValue` for anything else.
+    /// `UnsupportedVersion` for another version; `CorruptValue` for other damage.
     pub(crate) fn decode(bytes: &[u8], key: &[u8]) -> Result<Self, Error> {
         let corrupt = |what| Error::CorruptValue {
             key: key.to_vec(),

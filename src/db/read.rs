@@ -1,4 +1,7 @@
-//! Reading through the handle. No read holds a lock for longer than one entity's worth of work.
+//! Reads through the handle.
+//!
+//! A read changes nothing on disk. A read of one entity holds a lock only for the work for this entity; an export, the
+//! statistics and reads of collections hold a lock longer.
 
 use std::sync::atomic::Ordering;
 
@@ -9,13 +12,13 @@ use crate::entities::CoEngagementIndex;
 use crate::{CohortId, EntityId, Error, SignalId};
 
 impl TidalDb {
-    /// The score of an entity by one signal's half-life, decayed to `now_ms`: the sum over its events of
+    /// The score of an entity for one half-life of a signal, decayed to `now_ms`: the sum over its events of
     /// `weight * 2^(-(now_ms - at_ms) / half_life_ms)`. Dimensionless; 0 without events.
     ///
-    /// A `now_ms` before the newest event reads as that event's time. Two orders of the same `n` events give results
-    /// that differ by at most `n * 2^-52` of the sum of the absolute contributions: under 1e-9 of it up to 2^22 events.
-    /// Forward decay: Cormode, Shkapenyuk, Srivastava, Xu, ICDE 2009. The bound is that of plain summation: Higham,
-    /// "Accuracy and Stability of Numerical Algorithms", SIAM 2002, section 4.2.
+    /// A `now_ms` before the newest event counts as the time of that event. Two orders of the same `n` events give
+    /// results that differ by at most `n * 2^-52` of the sum of the absolute contributions: under 1e-9 of it up to 2^22
+    /// events. Forward decay: Cormode, Shkapenyuk, Srivastava, Xu, ICDE 2009. The bound is that of plain summation:
+    /// Higham, "Accuracy and Stability of Numerical Algorithms", SIAM 2002, section 4.2.
     ///
     /// # Errors
     /// `UnknownSignal`; `InvalidInput` for the half-life's index; `Poisoned` after a panic in the middle of an
@@ -36,17 +39,17 @@ impl TidalDb {
         })
     }
 
-    /// How many events of an entity there were in the `buckets_len` buckets of one window ring that end with the
-    /// bucket of `now_ms`. Buckets are aligned to the Unix epoch; weights do not matter; a bucket saturates at
+    /// The number of events of an entity in `buckets_len` buckets of one window ring. The last of these buckets is the
+    /// bucket of `now_ms`. Buckets are aligned to the Unix epoch. Weights do not count. A bucket saturates at
     /// `u32::MAX`.
     ///
-    /// All of these buckets are covered if the bucket of `now_ms` is the one of the newest event, the one before it, or
-    /// any later one: the ring keeps one bucket more than it was declared with. For an older `now_ms`, buckets older than
-    /// the kept ones count as empty.
+    /// The count is complete if the bucket of `now_ms` is the bucket of the newest event, the bucket before it, or any
+    /// later one: the ring retains one bucket more than it was declared with. For an older `now_ms`, buckets older than
+    /// the retained ones count as empty.
     ///
     /// # Errors
-    /// `UnknownSignal`; `InvalidInput` for the ring's index or more buckets than it was declared with; `Poisoned`;
-    /// `Closed`.
+    /// `UnknownSignal`; `InvalidInput` for the index of the ring, or for more buckets than the ring was declared with;
+    /// `Poisoned`; `Closed`.
     pub fn windowed_count(
         &self,
         entity: EntityId,
@@ -64,10 +67,10 @@ impl TidalDb {
         })
     }
 
-    /// As [`score`](Self::score), of the events that named the cohort.
+    /// The [`score`](Self::score) of the events that named the cohort.
     ///
     /// # Errors
-    /// As there.
+    /// Those of [`score`](Self::score).
     pub fn cohort_score(
         &self,
         cohort: CohortId,
@@ -85,8 +88,8 @@ impl TidalDb {
         })
     }
 
-    /// As [`windowed_count`](Self::windowed_count), of the events that named the cohort: the ring's newest bucket is that
-    /// of the newest such event.
+    /// The [`windowed_count`](Self::windowed_count) of the events that named the cohort. The newest bucket of the ring
+    /// is that of the newest such event.
     ///
     /// # Errors
     /// Those of [`windowed_count`](Self::windowed_count).
@@ -103,11 +106,11 @@ impl TidalDb {
         self.read(|| cohorts.count(cohort, entity, signal, ring_index, buckets_len, now_ms))
     }
 
-    /// The up to `limit` items that the same users engaged with positively, and the weights of these edges decayed to
+    /// At most `limit` items that the same users engaged with positively, and the weights of these edges decayed to
     /// `now_ms`: by weight descending, then by id ascending.
     ///
-    /// Edges are bounded per item with Space-Saving (Metwally, Agrawal, El Abbadi, ICDT 2005): once an item has had
-    /// more of them than the bound, a weight may be overestimated.
+    /// Space-Saving bounds the edges of an item (Metwally, Agrawal, El Abbadi, ICDT 2005). After an item has had more
+    /// edges than the bound, a weight may be overestimated.
     ///
     /// # Errors
     /// `Poisoned` after a panic in the middle of an operation; `Closed`.
@@ -127,7 +130,7 @@ impl TidalDb {
         })
     }
 
-    /// Whether `entity` is a member of the collection.
+    /// Returns true if `entity` is a member of the collection.
     ///
     /// # Errors
     /// `UnknownCollection`; `Poisoned` after a panic in the middle of a change; `Closed`.
@@ -135,7 +138,7 @@ impl TidalDb {
         self.with_members(name.as_ref(), |members| members.contains(entity.0))
     }
 
-    /// How many members the collection has.
+    /// The number of members of the collection.
     ///
     /// # Errors
     /// As [`collection_contains`](Self::collection_contains).
@@ -143,7 +146,7 @@ impl TidalDb {
         self.with_members(name.as_ref(), Members::len)
     }
 
-    /// The members of the collection, ascending, as of this call.
+    /// The members of the collection at the time of this call, ascending.
     ///
     /// # Errors
     /// As [`collection_contains`](Self::collection_contains).
@@ -187,12 +190,12 @@ impl TidalDb {
         self.combine(left.as_ref(), right.as_ref(), |left, right| left && !right)
     }
 
-    /// The sequence number of the last frame that is written; 0 before the first.
+    /// The sequence number of the last written frame; 0 before the first.
     pub fn last_sequence(&self) -> u64 {
         self.shared.ledger.log.last_sequence()
     }
 
-    /// Every event with a sequence number up to this one survives a power loss: it is synced in the log, or in a
+    /// The last sequence number up to which every event survives a power loss, because it is synced in the log or in a
     /// flushed checkpoint.
     pub fn durable_sequence(&self) -> u64 {
         self.shared
@@ -202,36 +205,38 @@ impl TidalDb {
             .max(self.shared.checkpointer.covered())
     }
 
-    /// The state of the handle at this moment.
+    /// The current statistics of the handle.
     ///
     /// # Errors
     /// `Poisoned` after a panic in the middle of an operation.
     pub fn statistics(&self) -> Result<Statistics, Error> {
         let ledger = &self.shared.ledger;
+        let growth = self.shared.checkpointer.growth(ledger);
         Ok(Statistics {
             last_sequence: self.last_sequence(),
             durable_sequence: self.durable_sequence(),
             checkpoint_sequence: self.shared.checkpointer.covered(),
             log_bytes: ledger.log.log_bytes(),
-            log_segments_len: ledger.log.sealed_len() + 1,
-            log_bytes_since_checkpoint: self.shared.checkpointer.bytes_since(&ledger.log),
-            state_bytes_since_checkpoint: self.shared.checkpointer.growth(ledger).state_bytes,
+            log_segments_len: growth.segments_len + 1,
+            log_bytes_since_checkpoint: growth.log_bytes,
+            state_bytes_since_checkpoint: growth.state_bytes,
             late_drops: ledger.state.late_drops(),
             events_set_back: self.shared.events_set_back.load(Ordering::Relaxed),
             newest_event_ms: ledger.state.newest_event_ms(),
-            states_len: self.sound(ledger.state.signals.len())?,
-            cohort_states_len: self.sound(ledger.state.cohorts.states().len())?,
-            tombstones_len: self.sound(ledger.state.read_co_engagement(CoEngagementIndex::tombstones_len))?,
-            collections_bytes: self.sound(
+            states_len: self.end_reads_if_panicked(ledger.state.signals.len())?,
+            cohort_states_len: self.end_reads_if_panicked(ledger.state.cohorts.states().len())?,
+            tombstones_len: self
+                .end_reads_if_panicked(ledger.state.read_co_engagement(CoEngagementIndex::tombstones_len))?,
+            collections_bytes: self.end_reads_if_panicked(
                 self.shared
                     .collections
                     .read()
                     .get()
                     .map(CollectionIndex::heap_bytes),
             )?,
-            states_bytes: self.sound(ledger.state.signals.heap_bytes())?
-                + self.sound(ledger.state.cohorts.states().heap_bytes())?,
-            storage_index_bytes: self.sound(self.shared.storage.index_bytes())?,
+            states_bytes: self.end_reads_if_panicked(ledger.state.signals.heap_bytes())?
+                + self.end_reads_if_panicked(ledger.state.cohorts.states().heap_bytes())?,
+            storage_index_bytes: self.end_reads_if_panicked(self.shared.storage.index_bytes())?,
             poison: ledger.poison.cause(),
         })
     }
@@ -240,11 +245,11 @@ impl TidalDb {
     pub(super) fn read<T>(&self, read: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
         self.shared.ledger.check_open()?;
         self.shared.ledger.poison.check_read()?;
-        self.sound(read())
+        self.end_reads_if_panicked(read())
     }
 
-    /// An aggregate with a change that was not completed ends reading for all.
-    fn sound<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+    /// Ends all reads if the result is `Panicked`: a change of an aggregate was not completed.
+    fn end_reads_if_panicked<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
         result.map_err(|error| match error {
             Error::Panicked { .. } => self.shared.ledger.poison.fail_unreadable(error),
             other => other,
@@ -258,8 +263,8 @@ impl TidalDb {
         })
     }
 
-    /// The entities in either collection for which `is_in` returns true, ascending. `is_in` takes two values: true if the entity
-    /// is in `left`, and true if it is in `right`.
+    /// The entities in either collection for which `is_in` returns true, ascending. `is_in` takes two values: true if
+    /// the entity is in `left`, and true if it is in `right`.
     fn combine(
         &self,
         left: &[u8],

@@ -1,25 +1,28 @@
-//! Which items the same users engage with.
+//! The relations between items: the items that the same users engage with.
 //!
-//! Owns the ring of each user and the edges of each item. A positive event links its item with every other item of
-//! the user's ring, in both directions, and each of those edges gains the event's weight, decayed from the event's
-//! time on. A pair counts once for as long as both stay in the ring: a repeat makes the item the newest of the ring
-//! again and changes no edge.
+//! Owns the ring of each user and the edges of each item. A positive event links its item with every other item of the
+//! user's ring, in both directions. Each of those edges gains the weight of the event, which decays from the time of
+//! the event on. A pair counts once while both items stay in the ring. A repeated item becomes the newest of the ring
+//! and changes no edge.
 //!
-//! Invariant: the state is a function of the events and their order, bit for bit. There is no clock, and no decision
-//! follows the order of a hash map; ties go by id. The order of events is counted by an ordinal, which is part of
-//! the state. At a limit nothing fails, for the event is in the log already: the oldest is dropped.
+//! Invariant: the state is a function of the events and their order, bit for bit. No code reads a clock, and no
+//! decision depends on the order of a hash map; the ids decide between equal candidates. An ordinal counts the events
+//! and is part of the state. An event at a limit does not fail, because it is in the log already. Instead, an older
+//! record or edge is dropped:
 //!
-//! - Over `degree_max` edges an item loses its lightest, Space-Saving: see [`node`].
-//! - Over `users_max` rings the one whose user has had no event for longest is dropped.
-//! - Over `nodes_max` items with edges, that one's edges are dropped which has had no event of its own for longest;
-//!   being linked by the events of others does not count, being given its first edge does. Of several with the same
-//!   last event the smallest id goes. Edges of others that lead to it stay, because they belong to the others.
+//! - Over `degree_max` edges an item loses its lightest edge, by Space-Saving: see [`node`].
+//! - Over `users_max` rings, the ring whose last event is the oldest is dropped.
+//! - Over `nodes_max` items with edges, the edges of the item whose last touch is the oldest are dropped. An event of
+//!   the item touches it, and so does the event that gives it its first edge. Other events that link it do not. Of
+//!   several items with the same last touch the smallest id is dropped. The edges of other items to it stay, because
+//!   they belong to the other items.
 //!
-//! Forgetting an item takes the same time however many records hold it: see [`forgotten`]. A ring or an item whose entries
-//! were all forgotten stays. It counts for the bounds until it is dropped because its last event is the oldest.
+//! A forget of an item takes the same time for every number of records with the item: see [`forgotten`]. A ring or an
+//! item whose entries were all forgotten stays. It counts for the bounds until it is dropped because its last touch is
+//! the oldest.
 //!
-//! A crash inside an event leaves memory half changed, which is why the engine is poisoned then; on disk there is
-//! the log and the last checkpoint, which was taken between events, and replay applies the event whole.
+//! A panic inside an event leaves memory half changed, so it poisons the handle. The disk holds the log and the last
+//! checkpoint, which was taken between two events. Replay applies the event completely.
 
 mod bounds;
 mod codec;
@@ -38,11 +41,11 @@ use crate::entities::user_ring::UserRing;
 use crate::ids::{EntityId, UserId};
 use crate::schema::CoEngagementConfig;
 use codec::Ordinals;
-use forgotten::Forgotten;
+use forgotten::ForgottenItems;
 use node::{Gain, Node};
 use table::{Entries, Table};
 
-/// The shard with which the counters are taken.
+/// The counters are taken together with this shard.
 const META_SHARD: usize = 0;
 
 /// The rings of all users and the edges of all items.
@@ -53,18 +56,18 @@ pub(crate) struct CoEngagementIndex {
     counters: Ordinals,
     /// The counters that the last checkpoint holds.
     counters_checkpointed: Ordinals,
-    /// The counters at the fence, until they are taken.
+    /// The counters at the fence; `None` after they were taken.
     counters_fenced: Option<Ordinals>,
     users: Table<UserRing>,
     nodes: Table<Node>,
-    forgotten: Forgotten,
+    forgotten: ForgottenItems,
 }
 
 impl CoEngagementIndex {
     /// An empty index.
     ///
     /// # Errors
-    /// Those of [`CoEngagementConfig::validate`].
+    /// The errors of [`CoEngagementConfig::validate`].
     pub(crate) fn new(config: CoEngagementConfig) -> Result<Self, Error> {
         config.validate()?;
         Ok(Self {
@@ -75,15 +78,15 @@ impl CoEngagementIndex {
             counters_fenced: None,
             users: Table::new(),
             nodes: Table::new(),
-            forgotten: Forgotten::new(),
+            forgotten: ForgottenItems::new(),
         })
     }
 
     /// Applies one positive event: links `item` with the recent items of `user`, then makes it the newest of them.
     ///
-    /// `weight` is what each edge gains; one that is not above zero, or not a number, moves the ring and links
-    /// nothing. `at_ms` is milliseconds since the Unix epoch; an event older than the edges counts as if it had
-    /// come in time. Never fails.
+    /// Each edge gains `weight`. An event whose weight is not above zero, or NaN, changes the ring and no edge. `at_ms`
+    /// is milliseconds since the Unix epoch. An event older than the edges counts as if it had been recorded in time.
+    /// Never fails.
     pub(crate) fn record_positive(&mut self, user: UserId, item: EntityId, weight: f64, at_ms: i64) {
         let EntityId(item) = item;
         if self.forgotten.len() > 0 {
@@ -104,7 +107,7 @@ impl CoEngagementIndex {
         let mut edges_before = 0;
 
         if let Some(gain) = gain {
-            // Oldest first: if there are more newcomers than edges, the last one always stays.
+            // Oldest first: if there are more new edges than the bound, the last one always stays.
             let node = self
                 .nodes
                 .change_or_create(item, ordinal, forgets, || Node::new(at_ms));
@@ -133,12 +136,12 @@ impl CoEngagementIndex {
                     longest = longest.max(node.record.edges.len());
                 }
             }
-            self.nodes.resized(edges_before, edges_after, longest);
+            self.nodes.note_resize(edges_before, edges_after, longest);
         }
         let items_before = ring.items().len();
         ring.push(item, ring_len_max);
         let items_after = ring.items().len();
-        self.users.resized(items_before, items_after, items_after);
+        self.users.note_resize(items_before, items_after, items_after);
         self.users.touch(user.0, ordinal);
         self.users.drop_oldest(self.config.users_max);
         self.nodes.touch(item, ordinal);
@@ -146,11 +149,11 @@ impl CoEngagementIndex {
         self.remove_forgotten(1);
     }
 
-    /// The `k` items most engaged with by those who engaged with `item`, and their weights decayed to `now_ms`: by
-    /// weight descending, then by id ascending.
+    /// The `k` items with the heaviest edges of `item`, and the weights decayed to `now_ms`: by weight descending, then
+    /// by id ascending.
     ///
-    /// A `now_ms` before the latest event of the edges reads as that event's time. What has decayed to zero is
-    /// left out. After evictions a weight is an upper estimate.
+    /// A `now_ms` before the latest event of the edges counts as the time of that event. Edges that have decayed to
+    /// zero are left out. After evictions a weight is an upper estimate.
     pub(crate) fn related(&self, item: EntityId, k: usize, now_ms: i64) -> Vec<(EntityId, f64)> {
         let edges = self.nodes.get(item.0).map(|node| {
             let keep = |item| !self.forgotten.is_forgotten(item, node.forgets);
@@ -163,8 +166,8 @@ impl CoEngagementIndex {
             .collect()
     }
 
-    /// Forgets the item. Removes its edges, and hides every edge to it and its place in every ring from readers. Then takes
-    /// `steps_len` steps of the removal of forgotten entries from the records.
+    /// Forgets the item. Removes its edges, and hides every edge to it and its entry in every ring from readers. Then
+    /// takes `steps_len` steps of the removal of forgotten entries from the records.
     pub(crate) fn forget_item(&mut self, item: EntityId, steps_len: usize) {
         self.nodes.remove(item.0);
         if self.nodes.len() + self.users.len() > 0 {
@@ -179,20 +182,22 @@ impl CoEngagementIndex {
             .remove_some(&mut self.users, &mut self.nodes, self.counters, steps_len);
     }
 
-    /// The number of forgotten items that may have entries which are not removed yet.
+    /// The number of forgotten items that may still have entries in records.
     pub(crate) fn tombstones_len(&self) -> usize {
         self.forgotten.len()
     }
 
-    /// Removes the ring of the user. The weights that the user's events gave to edges stay: no edge knows its users.
+    /// Removes the ring of the user. The weights that the user's events gave to edges stay, because an edge does not
+    /// hold its users.
     pub(crate) fn forget_user(&mut self, user: UserId) {
         self.users.remove(user.0);
     }
 
-    /// Declares everything changed since the last fence to be the next checkpoint's, to be fetched shard by shard.
+    /// Begins a fence: assigns all records that changed since the last fence to the next checkpoint, which takes them
+    /// shard by shard.
     ///
-    /// To be called between events. Takes time by the number of shards, not of records. Records that an earlier
-    /// fence left untaken are part of this one.
+    /// The caller calls this between two events. The time depends on the number of shards, not of records. Records of
+    /// an earlier fence that were not taken are part of this one.
     pub(crate) fn begin_fence(&mut self) {
         self.users.begin_fence();
         self.nodes.begin_fence();
@@ -215,28 +220,29 @@ impl CoEngagementIndex {
         // An event changes its item, the items of the ring and the record that a step of the removal visits.
         let nodes_len = ring_len as u64 + 2;
         let (node_bytes, ring_bytes) = (Node::stored_bytes(0), UserRing::stored_bytes(0));
-        // The records that are there already, each as long as the longest.
-        let there = nodes_len * Node::stored_bytes(self.nodes.longest())
+        // Changed records that exist already, each as long as the longest.
+        let existing = nodes_len * Node::stored_bytes(self.nodes.longest())
             + 2 * UserRing::stored_bytes(self.users.longest());
-        let all_there = self.nodes.stored_bytes() + self.users.stored_bytes();
-        // Made records, the records that are dropped for them, the new edges in both directions, the ring's new item, and the
-        // removal of a tombstone.
-        let made = 2 * (nodes_len * node_bytes + ring_bytes)
+        let all_existing = self.nodes.stored_bytes() + self.users.stored_bytes();
+        // New records, the records that are dropped for them, the new edges in both directions, the ring's new item,
+        // and the removal of a tombstone.
+        let added = 2 * (nodes_len * node_bytes + ring_bytes)
             + (Node::stored_bytes(2 * ring_len) - node_bytes)
             + (UserRing::stored_bytes(1) - ring_bytes)
             + <()>::stored_bytes(0);
-        (positives_len as u64 * there).min(all_there) + positives_len as u64 * made
+        (positives_len as u64 * existing).min(all_existing) + positives_len as u64 * added
     }
 
-    /// The most bytes that a forget with so many steps of the removal can add to [`changed_bytes`](Self::changed_bytes).
+    /// The most bytes that a forget with so many steps of the removal can add to
+    /// [`changed_bytes`](Self::changed_bytes).
     pub(crate) fn forget_bytes_max(&self, steps_len: usize) -> u64 {
         let longest =
             Node::stored_bytes(self.nodes.longest()).max(UserRing::stored_bytes(self.users.longest()));
         (steps_len as u64 + 1) * longest + <()>::stored_bytes(0)
     }
 
-    /// Copies the records of one of the [`FENCE_SHARDS`] shards that changed up to the fence, as they were at the
-    /// fence whatever was applied since, in a fixed order. A second call for the same shard gives nothing.
+    /// Copies the records of one of the [`FENCE_SHARDS`] shards that changed up to the fence, in a fixed order. Their
+    /// content is that at the fence; later changes are not in it. A second call for the same shard returns no record.
     pub(crate) fn take_fenced(&mut self, shard: usize) -> Vec<FencedRecord> {
         let nodes = self.nodes.take_fenced(shard);
         let users = self.users.take_fenced(shard);
@@ -260,12 +266,12 @@ impl CoEngagementIndex {
         records
     }
 
-    /// Puts back one record of a checkpoint into an index made empty with the same bounds: the counters first, then the
-    /// tombstones, then the others in any order. [`Self::finish_restore`] ends the restoring. A record that had forgotten entries
-    /// is a changed one. Returns the newest event time in the record, if it has one.
+    /// Restores one record of a checkpoint into an index that was created empty with the same bounds. The counters come
+    /// first, then the tombstones, then the others in any order. [`Self::finish_restore`] ends the restore. A record
+    /// that had forgotten entries counts as changed. Returns the newest event time in the record, if it has one.
     ///
     /// # Errors
-    /// `Error::CorruptValue` says what is wrong with the key or the value; the index is of no use then.
+    /// `Error::CorruptValue` names the fault of the key or the value. The index cannot be used then.
     pub(crate) fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<Option<i64>, Error> {
         let corrupt = |what| Error::CorruptValue {
             key: key.to_vec(),
@@ -279,7 +285,7 @@ impl CoEngagementIndex {
                 .then_some(())
                 .ok_or_else(|| corrupt("number of forgets above the counters"))
         };
-        let fresh = match FencedRecord::decode(key, value, &self.config).map_err(corrupt)? {
+        let is_new = match FencedRecord::decode(key, value, &self.config).map_err(corrupt)? {
             FencedRecord::Node(id, Some(node)) => {
                 time_ms = Some(node.record.time_ms);
                 check(node.forgets)?;
@@ -301,7 +307,7 @@ impl CoEngagementIndex {
                 std::mem::replace(&mut self.counters, counters) == Ordinals::default()
             }
         };
-        if !fresh {
+        if !is_new {
             return Err(corrupt("record twice"));
         }
         if self.nodes.len() as u64 > self.config.nodes_max || self.users.len() as u64 > self.config.users_max
@@ -311,7 +317,8 @@ impl CoEngagementIndex {
         Ok(time_ms)
     }
 
-    /// Checks the records against the counters, and removes the tombstones: no record holds a forgotten entry any more.
+    /// Checks the records against the counters, and removes the tombstones, because no record has a forgotten entry any
+    /// more.
     ///
     /// # Errors
     /// `Error::CorruptValue` if the counters are missing or older than a record.
@@ -328,7 +335,7 @@ impl CoEngagementIndex {
         Ok(())
     }
 
-    /// The whole state in one canonical form: equal for equal states, whatever led to them.
+    /// The whole state in one canonical form. It is the same for two indexes with the same state.
     pub(crate) fn export(&self) -> CoEngagementState {
         CoEngagementState::new(
             self.counters.ordinal,

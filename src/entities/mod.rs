@@ -1,6 +1,7 @@
-//! What is known about items and users beyond single signals: which items are engaged with together.
+//! The relations between items: the items that the same users engage with.
 //!
-//! Everything here is a pure in-memory state machine, held by the ledger behind one mutex and fed in log order.
+//! A pure state machine in memory. The ledger holds it behind one mutex, and applies events in log order. The log and
+//! the last checkpoint survive a crash.
 
 mod co_engagement;
 #[cfg(test)]

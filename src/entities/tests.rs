@@ -1,3 +1,5 @@
+//! Tests of the ring of recent items.
+
 use crate::entities::user_ring::UserRing;
 
 #[test]
@@ -10,7 +12,7 @@ fn a_full_ring_drops_its_oldest_item() {
 }
 
 #[test]
-fn a_repeat_moves_to_the_newest_place_and_drops_nothing() {
+fn a_repeated_item_becomes_the_newest_and_no_item_is_dropped() {
     let mut ring = UserRing::from_items(vec![7, 0, u64::MAX]);
     ring.push(7, 3);
     assert_eq!(ring.items(), [0, u64::MAX, 7]);

@@ -1,8 +1,8 @@
 //! The recent distinct positive items of one user.
 //!
-//! Owns the order of the items. Invariant: no item twice, and never longer than the bound it is given. A ring whose items
-//! were all forgotten is empty. "Recent" means late in the log, not late in time: an event with an old time makes its item
-//! the newest one too.
+//! Owns the order of the items. Invariant: no item twice, and never longer than the bound of each call. A ring whose
+//! items were all forgotten is empty. "Recent" means late in the log, not late in time: an event with an old time makes
+//! its item the newest one too. In memory only.
 
 /// Recent distinct items, oldest first.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -29,7 +29,7 @@ impl UserRing {
         self.items.contains(&item)
     }
 
-    /// Makes `item` the newest, and drops the oldest one if there would be more than `len_max`.
+    /// Makes `item` the newest one. Drops the oldest one if the ring would have more than `len_max` items.
     pub(super) fn push(&mut self, item: u64, len_max: usize) {
         self.retain(|other| other != item);
         if self.items.len() >= len_max {
@@ -38,7 +38,7 @@ impl UserRing {
         self.items.push(item);
     }
 
-    /// Drops the oldest items until there are `len_max`.
+    /// Drops the oldest items until at most `len_max` are left.
     pub(super) fn drop_oldest(&mut self, len_max: usize) {
         self.items.drain(..self.items.len().saturating_sub(len_max));
     }

@@ -1,24 +1,26 @@
 //! The hot tier: exponentially decayed scores, one per half-life, of the slots of one signal in one shard.
 //!
-//! A slot holds the newest event time it has seen and one stored score per half-life, relative to the beginning of
-//! that time's period as [`decay`](crate::decay) describes. One time serves all half-lives: the landmarks derive from
-//! it. A slot without events has the time `i64::MIN` and zeros, which needs no case of its own.
+//! A slot holds the time of its newest event, and one stored score per half-life. A score is relative to the beginning
+//! of the period of that time, see [`decay`](crate::decay). One time is enough for all half-lives, because the
+//! landmarks follow from it. A slot without events has the time `i64::MIN` and zeros, so the code has no special case
+//! for it.
 //!
 //! Invariant: for weights up to [`WEIGHT_ABS_MAX`](crate::limits::WEIGHT_ABS_MAX) every score is finite. A score is a
-//! plain sum of contributions, each of which is rounded in the same way in every order of the events. With `n` events and
-//! `S` the sum of the absolute contributions:
+//! plain sum of contributions, each of which is rounded in the same way in every order of the events. With `n` events
+//! and `S` the sum of the absolute contributions:
 //!
-//! - a stored score is within `(n - 1) * 2^-53 * S` of the exact sum, whatever the order of the events;
-//! - two orders of the same events give scores that differ by at most `n * 2^-52 * S`, the rounding of the two reads
-//!   included. That is under 1e-9 of `S` up to 2^22 events. Hostile orders reach three quarters of the bound.
+//! - a stored score is within `(n - 1) * 2^-53 * S` of the exact sum, for every order of the events;
+//! - two orders of the same events give scores that differ by at most `n * 2^-52 * S`, including the rounding of the
+//!   two reads. This is under 1e-9 of `S` up to 2^22 events. The worst orders reach three quarters of the bound.
 //!
 //! Source: Higham, "Accuracy and Stability of Numerical Algorithms", 2nd edition, SIAM 2002, section 4.2. Its term of
 //! second order is not needed: Jeannerod and Rump, "Improved Error Bounds for Inner Products in Floating-Point
-//! Arithmetic", SIAM J. Matrix Anal. Appl. 34 (2013). Halvings are exact and add nothing, but for numbers under 2^-1022,
-//! which lose digits and end as zero.
+//! Arithmetic", SIAM J. Matrix Anal. Appl. 34 (2013). Halvings are exact and add no rounding, except for numbers under
+//! 2^-1022, which lose digits and become zero.
 //!
-//! In memory only. A crash inside [`HotTier::on_signal`] leaves the first score with the event and the others and the
-//! time without it. No reader sees that: the shard gives `Panicked` from then on, and replay starts from a checkpoint.
+//! In memory only. A panic inside [`HotTier::on_signal`] leaves the first score with the event, and the other scores
+//! and the time without it. No reader gets this state: each later access to the shard returns `Panicked`. An open
+//! replays from a checkpoint.
 
 use std::sync::Arc;
 
@@ -29,15 +31,15 @@ use crate::decay::{DecayTime, HalfLife, scale_pow2};
 #[derive(Debug)]
 pub(crate) struct HotTier {
     half_lives: Arc<[HalfLife]>,
-    /// For each slot its newest event time and then its stored scores, as bits: side by side, an event costs one cache
-    /// miss instead of two or three.
+    /// For each slot its newest event time and then its stored scores, as bits. They are adjacent, so an event costs
+    /// one cache miss instead of two or three.
     cells: Cells<u64>,
 }
 
 /// The time of a slot without events.
 pub(crate) const TIME_NONE: i64 = i64::MIN;
 
-/// How many cells a slot takes.
+/// The number of cells of a slot.
 pub(crate) fn cells_len(half_lives: &[HalfLife]) -> usize {
     1 + half_lives.len()
 }
@@ -73,7 +75,7 @@ impl HotTier {
         }
     }
 
-    /// Makes room for as many more slots, but not beyond the page of the next one.
+    /// Reserves memory for `additional_len` more slots, but at most to the end of the page of the next slot.
     pub(crate) fn reserve(&mut self, additional_len: usize) {
         self.cells.reserve(additional_len);
     }
@@ -113,9 +115,9 @@ impl HotTier {
         scale_pow2(stored, -halvings) / growth
     }
 
-    /// Reads a word of `slot`, for the sake of its cache line.
+    /// Reads a word of `slot`, so that the processor loads its cache line.
     #[inline]
-    pub(crate) fn touch(&self, slot: usize) -> u64 {
+    pub(crate) fn prefetch(&self, slot: usize) -> u64 {
         self.row(slot)[0]
     }
 
@@ -144,8 +146,9 @@ impl HotTier {
     }
 }
 
-/// Adds one event to a stored score that is relative to the period of `time_ms`, and makes it relative to the later
-/// of both periods. What lies in the earlier period is halved once for each period between them, which is exact.
+/// Adds one event to a stored score that is relative to the period of `time_ms`. The sum is relative to the later of
+/// the periods of `time_ms` and `at_ms`. The summand of the earlier period is halved once for each period between them,
+/// which is exact.
 #[inline]
 fn add(score: &mut u64, half_life: HalfLife, time_ms: i64, weight: f64, at_ms: i64) {
     let DecayTime {
@@ -157,7 +160,7 @@ fn add(score: &mut u64, half_life: HalfLife, time_ms: i64, weight: f64, at_ms: i
     let stored = f64::from_bits(*score);
     let added = weight * growth;
     let sum = if (first_ms..=last_ms).contains(&time_ms) || (*score == 0 && time_ms <= at_ms) {
-        // The same period, as for most events, or the first event of a slot: nothing is halved.
+        // The same period, as for most events, or the first event of a slot: no summand is halved.
         stored + added
     } else {
         let ahead = period.saturating_sub(half_life.period(time_ms));

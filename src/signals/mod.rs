@@ -1,12 +1,13 @@
-//! Signals: what becomes of an event once it is in the log.
+//! Signals: the processing of an event after its append to the log.
 //!
-//! [`hot`] keeps decayed scores, [`warm`] counts events in windows; both hold the slots of one signal in one shard, in
-//! [`cells`].
-//! [`states`] maps a key, an entity or a cohort and an entity, to its slot in both, and knows what changed since the
-//! last checkpoint. [`ledger`] feeds them, the cohorts and co-engagement from the log; [`checkpoint`] stores them.
+//! [`hot`] holds decayed scores, [`warm`] counts events in windows. Both hold the slots of one signal in one shard, in
+//! [`cells`](crate::cells). [`states`](crate::states) maps a key to its slot in both tiers, and notes the changes since
+//! the last checkpoint. A key is an entity, or a cohort and an entity. [`ledger`] applies each event of the log to the
+//! tiers, the cohorts and co-engagement. [`checkpoint`] stores their state.
 //!
-//! Invariant: the tiers are a pure function of the events applied. Time comes in as an argument, nothing reads a clock,
-//! draws a random number or walks a hash map.
+//! Invariant: the tiers are a pure function of the applied events. Time comes in as an argument. No code reads a clock,
+//! draws a random number or iterates over a hash map. The tiers are in memory only; the log and the last checkpoint
+//! survive a crash.
 
 pub(crate) mod checkpoint;
 pub(crate) mod hot;

@@ -1,16 +1,17 @@
 //! The warm tier: counts of events in windows of time, of the slots of one signal in one shard.
 //!
-//! A ring cuts time into buckets of a fixed length, numbered from the Unix epoch, and keeps the counts of the
-//! newest few. A ring declared with `b` buckets keeps `b + 1`: a window of `b` buckets is still whole when an event of
-//! the bucket after it has moved the ring. A client's clock that is a little ahead brings such an event at the end of
-//! every bucket. A slot has, per ring, the number of its newest bucket and one saturating count per kept bucket; the
-//! count of bucket `n` is at position `n mod (b + 1)`. A slot without events has the earliest bucket as its newest, and
-//! zeros.
+//! A ring divides time into buckets of a fixed length, numbered from the Unix epoch, and retains the counts of the
+//! newest buckets. A ring declared with `b` buckets retains `b + 1`: a window of `b` buckets is still complete when an
+//! event of the next bucket has moved the ring. A client's clock that is a little ahead causes such an event at the end
+//! of every bucket.
 //!
-//! Invariant: a position holds the count of the one bucket among the kept ones that belongs there. Going to a newer
-//! bucket zeroes the positions of all that were skipped, so that a bucket is never read for another one's number. An
-//! event older than the kept buckets is dropped from its ring and reported. The content of a ring does not depend on the
-//! order of the events; the number of late ones does.
+//! A slot has, per ring, the number of its newest bucket and one saturating count per retained bucket. The count of
+//! bucket `n` is at position `n mod (b + 1)`. A slot without events has the earliest bucket as its newest, and zeros.
+//!
+//! Invariant: a position holds the count of the only retained bucket with this position. A move to a newer bucket
+//! zeroes the positions of all skipped buckets, so that a count is never read for another bucket. An event older than
+//! the retained buckets is not counted in its ring, and is reported as late. The content of a ring does not depend on
+//! the order of the events; the number of late events does.
 //!
 //! In memory only: a crash leaves nothing of it.
 
@@ -24,8 +25,8 @@ use crate::limits;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RingShape {
     bucket_ms: Divisor,
-    /// How many buckets are kept: one more than the ring was declared with.
-    kept: Divisor,
+    /// The number of retained buckets: one more than the ring was declared with.
+    retained: Divisor,
     /// The number of the bucket at the beginning of time.
     earliest: i64,
     /// Where this ring begins in the cells of a slot.
@@ -47,23 +48,23 @@ impl RingShape {
             let ring = Self {
                 bucket_ms: divisor,
                 earliest: divisor.div(i64::MIN),
-                kept: Divisor::new(u64::from(buckets) + 1),
+                retained: Divisor::new(u64::from(buckets) + 1),
                 first_cell,
             };
-            first_cell += NEWEST_CELLS + ring.kept_len();
+            first_cell += NEWEST_CELLS + ring.retained_len();
             ring
         };
         rings.iter().map(prepare).collect()
     }
 
-    /// How many buckets a window may have: those that the ring was declared with.
+    /// The largest number of buckets of a window: the number that the ring was declared with.
     pub(crate) fn buckets_len(&self) -> usize {
-        self.kept_len() - 1
+        self.retained_len() - 1
     }
 
-    /// How many buckets a slot has a count of.
-    pub(crate) fn kept_len(&self) -> usize {
-        self.kept.get() as usize
+    /// The number of buckets that a slot has a count of.
+    pub(crate) fn retained_len(&self) -> usize {
+        self.retained.get() as usize
     }
 
     /// The number of the bucket that holds `t_ms`.
@@ -72,56 +73,56 @@ impl RingShape {
         self.bucket_ms.div(t_ms)
     }
 
-    /// Where bucket `number` is kept among the ring's counts.
+    /// The position of bucket `number` among the counts of the ring.
     #[inline]
     pub(crate) fn position(&self, number: i64) -> usize {
-        self.kept.div_rem(number).1 as usize
+        self.retained.div_rem(number).1 as usize
     }
 
     /// The newest bucket and the counts of this ring in the cells of a slot.
     #[inline]
     pub(crate) fn read<'a>(&self, cells: &'a [u32]) -> (i64, &'a [u32]) {
-        let cells = &cells[self.first_cell..][..NEWEST_CELLS + self.kept_len()];
+        let cells = &cells[self.first_cell..][..NEWEST_CELLS + self.retained_len()];
         let (newest, counts) = cells.split_at(NEWEST_CELLS);
-        (join(newest), counts)
+        (newest_number(newest), counts)
     }
 
-    /// As [`read`](Self::read), to be changed.
+    /// The cells of the newest bucket and the counts of this ring in the cells of a slot, for changes.
     #[inline]
     pub(crate) fn read_mut<'a>(&self, cells: &'a mut [u32]) -> (&'a mut [u32], &'a mut [u32]) {
-        let cells = &mut cells[self.first_cell..][..NEWEST_CELLS + self.kept_len()];
+        let cells = &mut cells[self.first_cell..][..NEWEST_CELLS + self.retained_len()];
         cells.split_at_mut(NEWEST_CELLS)
     }
 }
 
 /// The number in the first cells of a ring.
 #[inline]
-fn join(newest: &[u32]) -> i64 {
+fn newest_number(newest: &[u32]) -> i64 {
     (u64::from(newest[0]) | u64::from(newest[1]) << 32) as i64
 }
 
-/// Puts a number into the first cells of a ring.
+/// Writes a number into the first cells of a ring.
 #[inline]
 pub(crate) fn set_newest(newest: &mut [u32], number: i64) {
     newest[0] = number as u32;
     newest[1] = ((number as u64) >> 32) as u32;
 }
 
-/// How many cells a slot takes.
+/// The number of cells of a slot.
 pub(crate) fn cells_len(rings: &[RingShape]) -> usize {
-    rings.iter().map(|ring| NEWEST_CELLS + ring.kept_len()).sum()
+    rings.iter().map(|ring| NEWEST_CELLS + ring.retained_len()).sum()
 }
 
 /// The changes of the rings of a slot by an event, or by several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Incremented {
+pub(crate) struct RingChanges {
     /// The number of rings for which the event was too late.
     pub(crate) late_len: u32,
     /// The number of counted buckets that were empty before.
     pub(crate) filled_len: u32,
 }
 
-impl std::ops::AddAssign for Incremented {
+impl std::ops::AddAssign for RingChanges {
     #[inline]
     fn add_assign(&mut self, other: Self) {
         self.late_len += other.late_len;
@@ -133,7 +134,7 @@ impl std::ops::AddAssign for Incremented {
 #[derive(Debug)]
 pub(crate) struct WarmTier {
     rings: Arc<[RingShape]>,
-    /// For each slot its rings, one after the other: side by side, an event costs few cache misses.
+    /// For each slot its rings. They are adjacent, so an event costs few cache misses.
     cells: Cells<u32>,
 }
 
@@ -153,7 +154,7 @@ impl WarmTier {
         }
     }
 
-    /// Makes room for as many more slots, but not beyond the page of the next one.
+    /// Reserves memory for `additional_len` more slots, but at most to the end of the page of the next slot.
     pub(crate) fn reserve(&mut self, additional_len: usize) {
         self.cells.reserve(additional_len);
     }
@@ -167,26 +168,26 @@ impl WarmTier {
 
     /// Counts an event at `at_ms` in every ring of `slot`.
     #[inline]
-    pub(crate) fn increment(&mut self, slot: usize, at_ms: i64) -> Incremented {
+    pub(crate) fn increment(&mut self, slot: usize, at_ms: i64) -> RingChanges {
         let cells = self.cells.row_mut(slot);
-        let mut incremented = Incremented::default();
+        let mut ring_changes = RingChanges::default();
         for ring in &*self.rings {
             let (newest_cells, counts) = ring.read_mut(cells);
-            let newest = join(newest_cells);
+            let newest = newest_number(newest_cells);
             let number = ring.bucket(at_ms);
             let position = ring.position(number);
             if number > newest {
                 zero_skipped(counts, position, number.abs_diff(newest));
                 set_newest(newest_cells, number);
             } else if number.abs_diff(newest) >= counts.len() as u64 {
-                incremented.late_len += 1;
+                ring_changes.late_len += 1;
                 continue;
             }
             let count = &mut counts[position];
-            incremented.filled_len += u32::from(*count == 0);
+            ring_changes.filled_len += u32::from(*count == 0);
             *count = count.saturating_add(1);
         }
-        incremented
+        ring_changes
     }
 
     /// The number of buckets of `slot` that are not empty.
@@ -198,21 +199,21 @@ impl WarmTier {
 
     /// Reads a word of every cache line of `slot`.
     #[inline]
-    pub(crate) fn touch(&self, slot: usize) -> u32 {
+    pub(crate) fn prefetch(&self, slot: usize) -> u32 {
         const LINE_CELLS: usize = 64 / size_of::<u32>();
         let every_line = self.row(slot).iter().step_by(LINE_CELLS);
-        every_line.fold(0, |touched, cell| touched ^ cell)
+        every_line.fold(0, |prefetched, cell| prefetched ^ cell)
     }
 
-    /// How many events there were in the `buckets_len` buckets that end with the one of `now_ms`, at most as many as
-    /// the ring was declared with. A bucket that is no longer kept counts as empty, which happens only to a window that
-    /// ends two buckets or more before the newest one.
+    /// The number of events in the `buckets_len` buckets that end with the bucket of `now_ms`. `buckets_len` is at most
+    /// the number that the ring was declared with. A bucket that is not retained counts as empty. This happens only to
+    /// a window that ends two or more buckets before the newest one.
     pub(crate) fn count(&self, slot: usize, ring_index: usize, buckets_len: u32, now_ms: i64) -> u64 {
         let ring = &self.rings[ring_index];
         let (newest, counts) = ring.read(self.row(slot));
         assert!(buckets_len as usize <= ring.buckets_len());
         let now = ring.bucket(now_ms);
-        // Those of the window that the ring keeps. Both ranges include their ends.
+        // The buckets of the window that the ring retains, from `first` to `last`, both included.
         let first = now
             .saturating_sub(i64::from(buckets_len) - 1)
             .max(newest.saturating_sub(counts.len() as i64 - 1));
@@ -225,14 +226,14 @@ impl WarmTier {
         from_first.take(held_len).map(|&count| u64::from(count)).sum()
     }
 
-    /// The kept buckets of a ring that are not empty, by number, ascending, and their counts.
+    /// The retained buckets of a ring that are not empty: their numbers, ascending, and their counts.
     pub(crate) fn buckets(&self, slot: usize, ring_index: usize) -> Vec<(i64, u32)> {
         let ring = &self.rings[ring_index];
         let (newest, counts) = ring.read(self.row(slot));
         let first = newest.saturating_sub(counts.len() as i64 - 1);
         let held_len = counts.iter().filter(|&&count| count != 0).count();
         let mut held = Vec::with_capacity(held_len);
-        // From the position of the first bucket on and around.
+        // From the position of the first bucket to the end, then from the beginning.
         let (after, from_first) = counts.split_at(ring.position(first));
         let numbered = (first..=newest).zip(from_first.iter().chain(after));
         held.extend(
@@ -263,14 +264,14 @@ impl WarmTier {
     }
 }
 
-/// Puts every ring of a slot without counts at the beginning of time.
+/// Makes the earliest bucket the newest one in every ring of a slot without counts.
 fn set_earliest(rings: &[RingShape], cells: &mut [u32]) {
     for ring in rings {
         set_newest(ring.read_mut(cells).0, ring.earliest);
     }
 }
 
-/// Zeroes the `skipped` positions that end with `position`, the whole ring at most.
+/// Zeroes the `skipped` positions that end with `position`, at most the whole ring.
 fn zero_skipped(counts: &mut [u32], position: usize, skipped: u64) {
     let skipped = skipped.min(counts.len() as u64) as usize;
     let end = position + 1;

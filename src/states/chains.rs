@@ -1,10 +1,10 @@
 //! The slots of each entity, for keys of which an entity can have many.
 //!
-//! Each entity has a chain of slots, the newest one first. An index gives the newest slot. Each slot has the number of the
-//! slot that was added before it, and the length of the chain from itself on. Forgetting the entity removes all its slots,
-//! the newest first. Nothing else removes a slot.
+//! Each entity has a chain of slots, the newest one first. An index maps the entity to its newest slot. Each slot has
+//! the number of the slot that was added before it, and the number of slots from itself to the oldest. A forget of the
+//! entity removes all its slots, the newest first. No other operation removes a slot.
 //!
-//! In memory only: a crash leaves nothing of a chain, and an open builds all chains anew.
+//! In memory only: a crash leaves nothing of a chain, and an open builds all chains again.
 
 use std::iter;
 
@@ -19,14 +19,14 @@ const END: u32 = u32::MAX;
 #[derive(Debug)]
 pub(super) struct Chains {
     newest: Index<EntityId>,
-    /// By slot. Has no meaning for a slot that is in no chain.
+    /// By slot. The link of a slot without a chain is not used.
     links: Vec<Link>,
 }
 
 /// The place of a slot in its chain.
 #[derive(Debug, Clone, Copy)]
 struct Link {
-    /// The slot that was added to the chain before it, or [`END`].
+    /// The slot that was added to the chain before this one, or [`END`].
     before: u32,
     /// The number of slots from this one to the oldest.
     len: u32,

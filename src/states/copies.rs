@@ -1,9 +1,9 @@
-//! Copies of pages, as a fence captured them, on their way from a shard to the checkpoint.
+//! Copies of pages, as a fence captured them, between a shard and the checkpoint.
 //!
-//! Copying is a few `memcpy`s into vectors that are used again; turning a page into bytes happens later, under no
-//! lock.
+//! A copy takes a few `memcpy`s into vectors that are used again. The encoding of a page happens later, without a lock.
 //!
-//! Invariant: the vectors hold the pages one after the other in the order of `heads`, as many slots of each as it has.
+//! Invariant: the vectors hold the pages one after the other in the order of `heads`, each with its number of slots. In
+//! memory only: a crash leaves nothing of it.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub(super) struct PageSlices<'a, K> {
 }
 
 impl<K: StateKey> PageSlices<'_, K> {
-    /// The occupied slots, by their place in the page, and their keys.
+    /// The occupied slots, by their index in the page, and their keys.
     pub(super) fn occupied_keys(&self) -> impl Iterator<Item = (usize, K)> {
         let numbered = self.keys.iter().copied().enumerate();
         numbered.filter(|(slot, _)| self.occupied & (1 << slot) != 0)
@@ -36,15 +36,15 @@ impl<K: StateKey> PageSlices<'_, K> {
 #[derive(Debug)]
 pub(crate) struct PageCopies<K> {
     shapes: Arc<[Shape]>,
-    heads: Vec<Head>,
+    heads: Vec<PageHead>,
     keys: Vec<K>,
     hot: Vec<u64>,
     warm: Vec<u32>,
 }
 
-/// Which page it is, and where it begins in each vector.
+/// The identity of a page, and its beginning in each vector.
 #[derive(Debug, Clone, Copy)]
-struct Head {
+struct PageHead {
     signal: SignalId,
     page: u32,
     occupied: u32,
@@ -65,7 +65,7 @@ impl<K: StateKey> PageCopies<K> {
         }
     }
 
-    /// Removes all pages and keeps the memory.
+    /// Removes all pages, but retains the memory.
     pub(super) fn clear(&mut self) {
         self.heads.clear();
         self.keys.clear();
@@ -73,13 +73,13 @@ impl<K: StateKey> PageCopies<K> {
         self.warm.clear();
     }
 
-    /// Hands all pages over, with their memory.
+    /// Returns all pages with their memory, and leaves none.
     pub(super) fn take(&mut self) -> Self {
         std::mem::replace(self, Self::new(Arc::clone(&self.shapes)))
     }
 
     pub(super) fn push(&mut self, signal: SignalId, page: u32, slices: &PageSlices<'_, K>) {
-        self.heads.push(Head {
+        self.heads.push(PageHead {
             signal,
             page,
             occupied: slices.occupied,
@@ -101,7 +101,7 @@ impl<K: StateKey> PageCopies<K> {
         }
     }
 
-    /// The page at `index`, and which one it is.
+    /// The page at `index`: its signal, its number and its content.
     fn page(&self, index: usize) -> (SignalId, u32, PageSlices<'_, K>) {
         let head = &self.heads[index];
         let shape = &self.shapes[usize::from(head.signal.0)];
@@ -114,7 +114,8 @@ impl<K: StateKey> PageCopies<K> {
         (head.signal, head.page, slices)
     }
 
-    /// The pages in ascending order of signal and number: the shape of the signal, its id, the page's number and content.
+    /// The pages in ascending order of signal and number: the shape of the signal, its id, the page's number and
+    /// content.
     pub(super) fn pages(&self) -> impl Iterator<Item = (&Shape, SignalId, u32, PageSlices<'_, K>)> {
         let mut order: Vec<usize> = (0..self.heads.len()).collect();
         order.sort_unstable_by_key(|&i| (self.heads[i].signal, self.heads[i].page));

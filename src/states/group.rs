@@ -1,12 +1,14 @@
-//! Changes of one call, put in groups by shard, so that a group takes its shard's lock once and its cache misses overlap.
+//! Changes of one call, grouped by shard, so that a group takes the lock of its shard once and its cache misses
+//! overlap.
 //!
-//! A locked instruction waits for every load before it, so taking the lock event by event makes each event wait for its
-//! own misses alone. A group first looks up all its slots, then touches their cells, then changes them: by the time of the
-//! changes the cells are on their way.
+//! A locked instruction waits for every load before it. If each event took the lock, it would wait for its own cache
+//! misses alone. A group first finds all its slots, then reads a word of their cells, then changes them. So the
+//! processor already loads all cells when the changes begin.
 //!
-//! Invariant: the changes of one shard keep their order, so the state is the same as if they came one by one.
+//! Invariant: the changes of one shard keep their order, so the state is the same as after single changes in this
+//! order.
 //!
-//! In memory only: there is nothing for a crash to leave behind.
+//! In memory only: a crash leaves nothing of it.
 
 use super::key::{self, SHARDS, StateKey};
 use crate::limits::GROUPED_CHANGES_LEN_MAX;
@@ -32,17 +34,17 @@ impl From<&SignalEvent<'_>> for Change<EntityId> {
     }
 }
 
-/// The numbers of some changes, by shard and within a shard ascending.
+/// The indexes of some changes, ordered by shard and then ascending.
 #[derive(Debug)]
 pub(super) struct ByShard {
     order: [u8; GROUPED_CHANGES_LEN_MAX],
-    /// Where the group of a shard ends in `order`; it begins where the one before ends.
+    /// The end of the group of each shard in `order`. A group begins at the end of the group before.
     ends: [u16; SHARDS],
 }
 
 impl ByShard {
-    /// Sorts by counting. There are at most [`GROUPED_CHANGES_LEN_MAX`] changes.
-    pub(super) fn of<K: StateKey>(changes: &[Change<K>]) -> Self {
+    /// Groups at most [`GROUPED_CHANGES_LEN_MAX`] changes, by a counting sort.
+    pub(super) fn new<K: StateKey>(changes: &[Change<K>]) -> Self {
         debug_assert!(changes.len() <= GROUPED_CHANGES_LEN_MAX);
         let mut shards = [0_u8; GROUPED_CHANGES_LEN_MAX];
         let mut next = [0_u16; SHARDS];
@@ -64,7 +66,7 @@ impl ByShard {
         Self { order, ends: next }
     }
 
-    /// The shards that have a group, ascending, with the numbers of its changes.
+    /// The shards that have a group, ascending, with the indexes of its changes.
     pub(super) fn groups(&self) -> impl Iterator<Item = (usize, &[u8])> {
         let mut begin = 0;
         let group = move |(shard, &end): (usize, &u16)| {

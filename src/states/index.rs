@@ -1,10 +1,10 @@
-//! From a key to its slot, in one cache miss where the standard map takes two.
+//! A map from a key to its slot. A lookup takes one cache miss; the standard map takes two.
 //!
-//! Open addressing with linear probing, keys and slots side by side (Knuth, The Art of Computer Programming, volume 3,
-//! section 6.4: algorithm L to insert, algorithm R to remove, which leaves no marks behind). At most three quarters of
-//! the places are taken, so a search is short; it wraps around the end.
+//! Open addressing with linear probing, each key next to its slot (Knuth, The Art of Computer Programming, volume 3,
+//! section 6.4: algorithm L to insert, algorithm R to remove, which leaves no marks). At most three quarters of the
+//! places are occupied, so a search is short. A search wraps around at the end.
 //!
-//! Invariant: from the home of a key, the place its hash says, up to the place where it is, no place is vacant.
+//! Invariant: the hash of a key gives its first place. From there to the actual place of the key no place is vacant.
 //!
 //! In memory only: a crash leaves nothing of it.
 
@@ -13,7 +13,7 @@ use std::hash::BuildHasher;
 use super::key::{KeyHash, StateKey};
 use crate::limits::INDEX_PLACES_MIN;
 
-/// No slot has this number: that is seen to where slots are made.
+/// No slot has this number. The code that creates slots ensures this.
 pub(super) const VACANT: u32 = u32::MAX;
 
 #[derive(Debug, Clone, Copy)]
@@ -31,10 +31,10 @@ impl<K: StateKey> IndexPlace<K> {
     }
 }
 
-/// See the module's documentation.
+/// The map: see the [module](self).
 #[derive(Debug)]
 pub(super) struct Index<K> {
-    /// A power of two of them, or none.
+    /// Their number is a power of two, or zero.
     pub(super) places: Box<[IndexPlace<K>]>,
     pub(super) len: usize,
 }
@@ -61,13 +61,13 @@ impl<K: StateKey> Index<K> {
         (place.slot != VACANT).then_some(place.slot)
     }
 
-    /// Reads the home of `key`. There are places.
+    /// Reads the first place of `key`. The index must have places.
     #[inline]
-    pub(super) fn touch(&self, key: K) -> u32 {
-        self.places[self.home(key)].slot
+    pub(super) fn prefetch(&self, key: K) -> u32 {
+        self.places[self.first_place(key)].slot
     }
 
-    /// Gives `slot` to `key`. False, and nothing is changed, if it has one.
+    /// Gives `slot` to `key`. Returns false and changes nothing if the key has a slot.
     pub(super) fn insert(&mut self, key: K, slot: u32) -> bool {
         debug_assert_ne!(slot, VACANT);
         self.reserve(1);
@@ -91,7 +91,7 @@ impl<K: StateKey> Index<K> {
         (before != VACANT).then_some(before)
     }
 
-    /// Takes its slot from `key`, if it has one.
+    /// Removes `key`, if it has a slot.
     pub(super) fn remove(&mut self, key: K) {
         if self.len == 0 {
             return;
@@ -107,8 +107,8 @@ impl<K: StateKey> Index<K> {
             if place.slot == VACANT {
                 break;
             }
-            // A key whose home lies behind the gap is still found; any other one moves into the gap.
-            if self.distance(self.home(place.key), next) >= self.distance(gap, next) {
+            // A key whose first place is after the gap is still found. Any other key moves into the gap.
+            if self.distance(self.first_place(place.key), next) >= self.distance(gap, next) {
                 self.places[gap] = place;
                 gap = next;
             }
@@ -117,9 +117,9 @@ impl<K: StateKey> Index<K> {
         self.len -= 1;
     }
 
-    /// Makes room for `additional_len` more keys.
+    /// Reserves places for `additional_len` more keys.
     pub(super) fn reserve(&mut self, additional_len: usize) {
-        // Three quarters full at the most.
+        // At most three quarters are occupied.
         let places_len = ((self.len + additional_len) * 4).div_ceil(3).next_power_of_two();
         if places_len > self.places.len() {
             self.grow(places_len.max(INDEX_PLACES_MIN));
@@ -137,18 +137,19 @@ impl<K: StateKey> Index<K> {
         }
     }
 
-    /// The place of `key`, or the vacant one where it would be put. There are places, and one of them is vacant.
+    /// The place of `key`, or the vacant place for it. The index must have a vacant place.
     #[inline]
     pub(super) fn find(&self, key: K) -> usize {
-        let mut place = self.home(key);
+        let mut place = self.first_place(key);
         while self.places[place].slot != VACANT && self.places[place].key != key {
             place = self.after(place);
         }
         place
     }
 
+    /// The place that the hash of `key` gives.
     #[inline]
-    fn home(&self, key: K) -> usize {
+    fn first_place(&self, key: K) -> usize {
         KeyHash.hash_one(key) as usize & (self.places.len() - 1)
     }
 
@@ -157,7 +158,7 @@ impl<K: StateKey> Index<K> {
         (place + 1) & (self.places.len() - 1)
     }
 
-    /// How many steps it is from a place to another one, going on and around.
+    /// The number of steps from one place to another, around the end if necessary.
     fn distance(&self, from: usize, to: usize) -> usize {
         to.wrapping_sub(from) & (self.places.len() - 1)
     }

@@ -1,6 +1,6 @@
-//! The keys of a state table, and the hash that places them.
+//! The keys of a state table, and their hash.
 //!
-//! The hash is part of the on-disk format: a page names the shard its keys belong to.
+//! The hash is part of the on-disk format: the record of a page holds the shard of its keys.
 
 use std::fmt::Debug;
 use std::hash::{BuildHasher, Hash, Hasher};
@@ -8,23 +8,23 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use crate::EntityId;
 use crate::codec::{Reader, Write};
 
-/// The owner of a state, beside its signal.
+/// The key of a state within its signal.
 pub(crate) trait StateKey: Copy + Ord + Hash + Default + Debug + Send + 'static {
     /// The first byte of the storage keys of this table's pages.
     const TAG: u8;
 
-    /// The entity, which alone decides the shard: forgetting an entity touches one shard.
+    /// The entity. The shard depends on it alone, so a forget of an entity changes one shard.
     fn entity(&self) -> EntityId;
 
-    /// The only key that `entity` can have; `None` if it can have several.
-    fn only_of(entity: EntityId) -> Option<Self>;
+    /// The only possible key of `entity`; `None` if an entity can have several keys.
+    fn only_key_of(entity: EntityId) -> Option<Self>;
 
     fn encode(&self, out: &mut Vec<u8>);
 
     fn decode(reader: &mut Reader<'_>) -> Option<Self>;
 }
 
-/// The key of a global state, of the events of all users with an entity.
+/// The key of the state of an entity, from the events of all users.
 impl StateKey for EntityId {
     const TAG: u8 = 0x10;
 
@@ -33,7 +33,7 @@ impl StateKey for EntityId {
     }
 
     #[inline]
-    fn only_of(entity: EntityId) -> Option<Self> {
+    fn only_key_of(entity: EntityId) -> Option<Self> {
         Some(entity)
     }
 
@@ -53,14 +53,16 @@ const _: () = assert!(SHARDS.is_power_of_two());
 
 /// The shard of an entity.
 ///
-/// From the middle bits of the hash: an index takes the lowest, which must differ among the keys of one shard.
+/// It is taken from the middle bits of the hash. An index uses the lowest bits, which must differ among the keys of one
+/// shard.
 #[inline]
 pub(crate) fn shard_of(entity: EntityId) -> usize {
     (mix(entity.0) >> 32) as usize % SHARDS
 }
 
-/// A multiplication to 128 bits, its halves folded: every bit of the result depends on every bit of `value`. The upper
-/// half of `value` is added to the lower one first, for ids that differ in their highest bits alone.
+/// A multiplication to 128 bits, whose halves are combined. Every bit of the result depends on every bit of `value`.
+/// Before that, the upper half of `value` is combined with the lower half, for ids that differ only in their highest
+/// bits.
 #[inline]
 fn mix(value: u64) -> u64 {
     let spread = value ^ (value >> 32) ^ 0x9e37_79b9_7f4a_7c15;
@@ -81,10 +83,10 @@ impl BuildHasher for KeyHash {
     }
 }
 
-/// A hasher for keys of one or two integers: a few cycles each, and the same in every process.
+/// A hasher for keys of one or two integers. It takes a few cycles, and gives the same hash in every process.
 ///
-/// It has no secret. Someone who chooses entity ids freely could choose them to collide, which makes lookups slow,
-/// never wrong; an application that takes ids from strangers should map them to its own.
+/// It has no secret. An attacker that chooses entity ids can choose ids that collide. This makes lookups slow, never
+/// wrong. An application that takes ids from untrusted clients should map them to its own ids.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct KeyHasher(u64);
 

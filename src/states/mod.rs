@@ -1,21 +1,22 @@
-//! State tables: from a key to its slot in the hot and the warm tier of a signal, in shards with a lock each.
+//! State tables: they map a key to its slot in the hot and the warm tier of a signal. A table has shards with one lock
+//! each.
 //!
-//! The global states of an entity and those of a cohort are two tables of one kind, which differ in their key. The
-//! shard follows from the entity alone. A read of a slot holds the shard's lock for that slot only. A call that writes holds
-//! it for its slots in that shard, 256 at the most. Nothing is allocated for an event whose key is known, but for
-//! the copy of a page that a checkpoint is to take.
+//! The states of entities and the states of entities in cohorts are two tables of the same kind with different keys.
+//! The shard follows from the entity alone. A read holds the lock of a shard for one slot only. A call that writes
+//! holds the lock for its slots in the shard, at most 256. An event whose key has a slot allocates no memory, except
+//! for the copy of a page for a checkpoint.
 //!
-//! A checkpoint captures a table by a fence. [`StateTable::begin_fence`] is called while no writer is active and only
-//! leaves a flag in every shard. From then on a page that changed since the previous fence is copied before it changes
-//! again: by the writer about to change it, or by the checkpoint, which collects all copies of a shard with
-//! [`StateTable::take_fenced`]. So the checkpoint sees every page as of the fence while writers go on. A writer copies
-//! the one page it needs, some 6 KB at the default shape, never a shard; what all writers copy is at most what changed
-//! since the previous fence.
+//! A checkpoint captures a table by a fence. [`StateTable::begin_fence`] is called while no writer is active, and only
+//! sets a flag in every shard. After that, a page that changed since the previous fence is copied before it changes
+//! again. The writer that changes the page copies it, or the checkpoint, which collects all copies of a shard with
+//! [`StateTable::take_fenced`]. So the checkpoint gets every page as of the fence while writers continue. A writer
+//! copies only the page that it changes, about 6 KB at the default shape, never a shard. All writers together copy at
+//! most the pages that changed since the previous fence.
 //!
-//! Invariant: a reader never sees half an event. After a change of a shard that panicked or failed, each access to that
-//! shard gives [`Error::Panicked`], at once.
+//! Invariant: a reader never gets half an event. After a change of a shard that panicked or failed, each access to that
+//! shard returns [`Error::Panicked`] immediately.
 //!
-//! In memory only. A crash leaves what the last checkpoint stored; pages taken but not stored are lost with the rest.
+//! In memory only. A crash leaves the state of the last checkpoint; pages that were taken but not stored are lost.
 
 mod chains;
 mod copies;
@@ -37,7 +38,7 @@ use self::signal_states::SignalStates;
 use self::stored::StoredBytes;
 use crate::limits::{self, GROUPED_CHANGES_LEN_MAX, Limits};
 use crate::lock::{Intact, lock_brief};
-use crate::signals::warm::Incremented;
+use crate::signals::warm::RingChanges;
 use crate::{EntityId, Error, SignalId};
 
 pub(crate) use self::copies::PageCopies;
@@ -57,12 +58,12 @@ pub(crate) struct State {
     pub(crate) windows: Vec<Vec<(i64, u32)>>,
 }
 
-/// A shard on cache lines of its own, so that two cores that work on neighbours do not share one.
+/// A shard on separate cache lines, so that two cores that use adjacent shards do not share one.
 #[derive(Debug)]
 #[repr(align(128))]
 struct LockedShard<K>(Mutex<Intact<Shard<K>>>);
 
-/// All states of one kind of key. See the module's documentation.
+/// All states of one kind of key: see the [module](self).
 #[derive(Debug)]
 pub(crate) struct StateTable<K> {
     shapes: Arc<[Shape]>,
@@ -94,21 +95,21 @@ impl<K: StateKey> StateTable<K> {
         }
     }
 
-    /// Calls `change` with the slot of `key`, and makes the slot if there is none. The shard is locked meanwhile, and the page is
-    /// marked as changed. Returns the number of window rings for which the event was too late.
+    /// Calls `change` with the slot of `key`, which is created if it is missing. Meanwhile the shard is locked. The
+    /// page is marked as changed. Returns the number of window rings for which the event was too late.
     ///
     /// # Errors
-    /// `Error::UnknownSignal`: nothing was changed. `Error::LimitExceeded` if the shard is full, and `Error::Panicked` if a
-    /// change of the same shard was not completed before: the shard is of no use any more.
+    /// `Error::UnknownSignal`: nothing was changed. `Error::LimitExceeded` if the shard is full, and `Error::Panicked`
+    /// if an earlier change of the same shard was not completed: the shard cannot be used any more.
     #[inline]
     pub(crate) fn with_slot(
         &self,
         key: K,
         signal: SignalId,
-        change: impl FnOnce(Slot<'_>) -> Incremented,
+        change: impl FnOnce(Slot<'_>) -> RingChanges,
     ) -> Result<u32, Error> {
         let shape = self.shape(signal)?;
-        let incremented = self.lock(shard_of(key.entity())).change(|shard| {
+        let ring_changes = self.lock(shard_of(key.entity())).change(|shard| {
             let (states, slot) = shard.slot_to_change(key, signal, shape)?;
             Ok(change(Slot {
                 hot: &mut states.hot,
@@ -116,40 +117,42 @@ impl<K: StateKey> StateTable<K> {
                 slot,
             }))
         })?;
-        Ok(self.counted(incremented))
+        Ok(self.count_filled(ring_changes))
     }
 
-    /// As [`with_slot`](Self::with_slot) for each of `changes`, shard by shard: those of one shard in their order.
+    /// Calls [`with_slot`](Self::with_slot) for each of `changes`, shard by shard. Changes of one shard keep their
+    /// order.
     ///
     /// # Errors
-    /// As there; some of the changes were made, and some keys may have got a slot and no event.
+    /// The errors of [`with_slot`](Self::with_slot). Some of the changes were made, and some keys may have a new slot
+    /// without an event.
     pub(crate) fn with_slots(
         &self,
         changes: &[Change<K>],
-        mut change: impl FnMut(Slot<'_>, &Change<K>) -> Incremented,
+        mut change: impl FnMut(Slot<'_>, &Change<K>) -> RingChanges,
     ) -> Result<u32, Error> {
         if let [one] = changes {
             return self.with_slot(one.key, one.signal, |slot| change(slot, one));
         }
-        let mut incremented = Incremented::default();
+        let mut ring_changes = RingChanges::default();
         let mut slots = [0; GROUPED_CHANGES_LEN_MAX];
         for changes in changes.chunks(self.grouped_len_max) {
-            for (shard, group) in ByShard::of(changes).groups() {
-                incremented += self.with_group(shard, changes, group, &mut slots, &mut change)?;
+            for (shard, group) in ByShard::new(changes).groups() {
+                ring_changes += self.with_group(shard, changes, group, &mut slots, &mut change)?;
             }
         }
-        Ok(self.counted(incremented))
+        Ok(self.count_filled(ring_changes))
     }
 
-    /// As [`with_slots`](Self::with_slots), for those of `changes` that `group` numbers, all of one shard.
+    /// Makes the changes of one shard for [`with_slots`](Self::with_slots). `group` has their indexes in `changes`.
     fn with_group(
         &self,
         shard: usize,
         changes: &[Change<K>],
         group: &[u8],
         slots: &mut [u32; GROUPED_CHANGES_LEN_MAX],
-        change: &mut impl FnMut(Slot<'_>, &Change<K>) -> Incremented,
-    ) -> Result<Incremented, Error> {
+        change: &mut impl FnMut(Slot<'_>, &Change<K>) -> RingChanges,
+    ) -> Result<RingChanges, Error> {
         self.lock(shard).change(|shard| {
             for (slot, &i) in slots.iter_mut().zip(group) {
                 let Change { key, signal, .. } = changes[usize::from(i)];
@@ -162,24 +165,26 @@ impl<K: StateKey> StateTable<K> {
                     .zip(slots.iter())
                     .map(|(&i, &slot)| (&changes[usize::from(i)], slot as usize))
             };
-            let touched = numbered().fold(0, |touched, (one, slot)| touched ^ shard.touch(one.signal, slot));
-            std::hint::black_box(touched);
-            let mut incremented = Incremented::default();
+            let prefetched = numbered().fold(0, |prefetched, (one, slot)| {
+                prefetched ^ shard.prefetch(one.signal, slot)
+            });
+            std::hint::black_box(prefetched);
+            let mut ring_changes = RingChanges::default();
             for (one, slot) in numbered() {
-                incremented += change(shard.slot_mut(one.signal, slot), one);
+                ring_changes += change(shard.slot_mut(one.signal, slot), one);
             }
-            Ok(incremented)
+            Ok(ring_changes)
         })
     }
 
     /// Counts the buckets that are no longer empty. Returns the number of rings for which the events were too late.
     #[inline]
-    fn counted(&self, incremented: Incremented) -> u32 {
-        if incremented.filled_len > 0 {
-            let bytes = u64::from(incremented.filled_len) * stored::BUCKET_BYTES_MAX;
+    fn count_filled(&self, ring_changes: RingChanges) -> u32 {
+        if ring_changes.filled_len > 0 {
+            let bytes = u64::from(ring_changes.filled_len) * stored::BUCKET_BYTES_MAX;
             self.bytes.add_changed(bytes);
         }
-        incremented.late_len
+        ring_changes.late_len
     }
 
     /// The score of `key` for one half-life, decayed to `now_ms`, or to its newest event if that is later. Zero without
@@ -207,11 +212,11 @@ impl<K: StateKey> StateTable<K> {
         Ok(score.unwrap_or(0.0))
     }
 
-    /// How many events of `key` there were in the `buckets_len` buckets that end with the one of `now_ms`.
+    /// The number of events of `key` in the `buckets_len` buckets that end with the bucket of `now_ms`.
     ///
     /// # Errors
-    /// `Error::UnknownSignal`; `Error::InvalidInput` if the signal has no such ring, or the ring was declared with fewer
-    /// buckets; `Error::Panicked`.
+    /// `Error::UnknownSignal`; `Error::InvalidInput` if the signal has no such ring, or the ring was declared with
+    /// fewer buckets; `Error::Panicked`.
     pub(crate) fn count(
         &self,
         key: K,
@@ -240,7 +245,7 @@ impl<K: StateKey> StateTable<K> {
         Ok(count.unwrap_or(0))
     }
 
-    /// Every state, sorted by key and signal: of one moment only while no writer is active.
+    /// Every state, sorted by key and signal. All are of the same time only if no writer is active.
     ///
     /// # Errors
     /// `Error::Panicked`.
@@ -253,15 +258,15 @@ impl<K: StateKey> StateTable<K> {
                 let shape = self.shape(signal)?;
                 let keys = states.occupied_keys();
                 let keys = keys.filter(|&(_, key)| !whole.is_forgetting(key));
-                all.extend(keys.map(|(slot, key)| (key, signal, state(shape, states, slot))));
+                all.extend(keys.map(|(slot, key)| (key, signal, state_of_slot(shape, states, slot))));
             }
         }
         all.sort_unstable_by_key(|&(key, signal, _)| (key, signal));
         Ok(all)
     }
 
-    /// Hides every state of `entity` from readers. The caller then removes the states with [`forget_some`](Self::forget_some),
-    /// before another entity is forgotten and before the next fence.
+    /// Hides every state of `entity` from readers. The caller then removes the states with
+    /// [`forget_some`](Self::forget_some), before the next forget and before the next fence.
     ///
     /// # Errors
     /// `Error::Panicked`: nothing was changed.
@@ -272,16 +277,17 @@ impl<K: StateKey> StateTable<K> {
         })
     }
 
-    /// Removes some states of the entity that is being forgotten, and returns their number. 0 once none is left.
+    /// Removes some states of the entity that is being forgotten, and returns their number. Returns 0 when none is
+    /// left.
     ///
     /// # Errors
-    /// `Error::Panicked`: the table is of no use.
+    /// `Error::Panicked`: the table cannot be used any more.
     pub(crate) fn forget_some(&self, entity: EntityId) -> Result<usize, Error> {
         self.lock(shard_of(entity))
             .change(|shard| Ok(shard.forget(self.forgotten_slots_len_max)))
     }
 
-    /// The number of states, with those that are being forgotten.
+    /// The number of states, including those that are being forgotten.
     ///
     /// # Errors
     /// `Error::Panicked`.
@@ -303,7 +309,8 @@ impl<K: StateKey> StateTable<K> {
         }
     }
 
-    /// How much forgetting `entity` can add to [`changed_bytes`](Self::changed_bytes): the pages of its states.
+    /// The most bytes that a forget of `entity` can add to [`changed_bytes`](Self::changed_bytes): the pages of its
+    /// states.
     ///
     /// # Errors
     /// `Error::Panicked`.
@@ -312,7 +319,7 @@ impl<K: StateKey> StateTable<K> {
         Ok(self.bytes.changed_max(states_len as u64, 0))
     }
 
-    /// The memory that is allocated.
+    /// The allocated memory, in bytes.
     ///
     /// # Errors
     /// `Error::Panicked`.
@@ -320,9 +327,9 @@ impl<K: StateKey> StateTable<K> {
         Ok(size_of_val(&*self.shards) + self.sum(Shard::heap_bytes)?)
     }
 
-    /// Begins a fence: what changed up to now is what [`take_fenced`](Self::take_fenced) will give, shard by shard.
+    /// Begins a fence: [`take_fenced`](Self::take_fenced) returns the pages that changed up to now, shard by shard.
     ///
-    /// The caller sees to it that no writer is active, and takes every shard before it begins the next fence.
+    /// The caller ensures that no writer is active, and takes every shard before it begins the next fence.
     ///
     /// # Errors
     /// `Error::Panicked`: the table can no longer be captured.
@@ -344,11 +351,11 @@ impl<K: StateKey> StateTable<K> {
         Ok(())
     }
 
-    /// Replaces the content of `copies` by some pages of `shard` that changed before the fence, as of the fence, and tells
-    /// whether there are more. None without a fence.
+    /// Replaces the content of `copies` by some pages of `shard` that changed before the fence, as of the fence.
+    /// Returns true if more are left. Without a fence, `copies` becomes empty.
     ///
-    /// A writer never waits for a whole shard to be copied, if the caller has something else to do between the calls: a
-    /// lock that is taken again at once is hardly ever got by anyone else.
+    /// A writer does not wait for the copy of a whole shard if the caller does other work between the calls. If the
+    /// caller takes the lock again immediately, hardly any other thread gets it in between.
     ///
     /// # Errors
     /// `Error::Panicked`: the pages are incomplete.
@@ -364,19 +371,19 @@ impl<K: StateKey> StateTable<K> {
         Ok(false)
     }
 
-    /// An empty buffer for [`take_fenced`](Self::take_fenced), to be used again and again.
+    /// An empty buffer for calls of [`take_fenced`](Self::take_fenced).
     pub(crate) fn page_copies(&self) -> PageCopies<K> {
         PageCopies::new(Arc::clone(&self.shapes))
     }
 
-    /// Puts back a page that [`PageCopies::records`] gave. Gives the newest event time in it;
+    /// Restores a page from a record of [`PageCopies::records`]. Returns the newest event time in it, or
     /// [`TIME_NONE`](crate::signals::hot::TIME_NONE) without a state.
     ///
-    /// To be called before anything else, with the records of a table in ascending order of their keys. What is
-    /// restored is clean: the next fence does not give it.
+    /// The caller restores all records of a table in ascending order of their keys, before any other call. A restored
+    /// page counts as unchanged: the next fence does not capture it.
     ///
     /// # Errors
-    /// What is wrong with the record. The table is then of no use.
+    /// The fault of the record. The table cannot be used then.
     pub(crate) fn restore_page(&mut self, key: &[u8], value: &[u8]) -> Result<i64, &'static str> {
         let place = page::PagePlace::decode::<K>(key)?;
         let shape = self.shapes.get(usize::from(place.signal.0));
@@ -419,7 +426,7 @@ impl<K: StateKey> StateTable<K> {
 }
 
 /// The logical content of a slot.
-fn state<K: StateKey>(shape: &Shape, states: &SignalStates<K>, slot: usize) -> State {
+fn state_of_slot<K: StateKey>(shape: &Shape, states: &SignalStates<K>, slot: usize) -> State {
     let time_ms = states.hot.time_ms(slot);
     let scores = 0..shape.half_lives.len();
     State {

@@ -21,19 +21,21 @@
 //! | bytes | field |
 //! |---|---|
 //! | varints | the key: entity; or cohort, then entity |
-//! | signed varint | newest event time in milliseconds, less the one of the slot before it (0 for the first), wrapping |
+//! | signed varint | newest event time in milliseconds, less that of the slot before it (0 for the first), wrapping |
 //! | 8 each | the stored scores, IEEE 754 double precision, in the order of the half-lives |
 //! | | then for each ring: |
 //! | signed varint | number of the newest bucket, less that of the newest event time, wrapping |
-//! | varint | how many of the kept buckets, which are one more than declared, are not empty |
+//! | varint | how many of the retained buckets, which are one more than declared, are not empty |
 //! | varints | for each of them, the newest first: how many empty ones come before it, and its count |
 //!
-//! A page with no occupied slot is a record too, of 5 bytes: pages are numbered without gaps, so that a missing one is
-//! noticed, and no number found on disk makes anyone allocate what is not there. The checksum and everything else
-//! around the value belongs to the checkpoint.
+//! A page without an occupied slot has a record too, of 5 bytes. Pages are numbered without gaps, so a missing page is
+//! an error, and a number on disk never makes the reader allocate memory for pages that are missing. The checkpoint
+//! adds a checksum around the value.
 //!
-//! Invariant: decoding what was encoded gives the same page to the bit; decoding anything else gives an error or a
-//! page that satisfies the tiers' invariants, in memory bounded by the shape of one page.
+//! Invariant: decoding an encoded page returns the same page to the bit. Decoding other bytes returns an error, or a
+//! page that satisfies the invariants of the tiers. The memory that decoding takes is bounded by the shape of one page.
+//!
+//! This module encodes and decodes. The checkpoint writes the records.
 
 use super::copies::{PageCopies, PageSlices};
 use super::key::{SHARDS, StateKey, shard_of};
@@ -59,7 +61,7 @@ const _: () = assert!(KEY_BYTES == 9 && SHARDS <= 1 << 16 && PAGE_SLOTS == 32);
 /// No score is larger: 2^64 events of the largest weight, each grown to under twice that.
 const SCORE_ABS_MAX: f64 = limits::WEIGHT_ABS_MAX * 2.0 * (1_u128 << 64) as f64;
 
-/// Which page of a table.
+/// The identity of a page in a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PagePlace {
     pub(super) signal: SignalId,
@@ -93,9 +95,7 @@ impl PagePlace {
 }
 
 impl<K: StateKey> PageCopies<K> {
-    /// The pages as records for the storage, in ascending order of their keys.
-    ///
-    /// `shard` is the shard that they were taken from.
+    /// The pages as records for the storage, in ascending order of their keys. `shard` is the shard of the pages.
     pub(crate) fn records(&self, shard: usize) -> impl Iterator<Item = KeyValue> {
         self.pages().map(move |(shape, signal, page, slices)| {
             let place = PagePlace {
@@ -133,7 +133,7 @@ pub(super) fn encode<K: StateKey>(shape: &Shape, slices: &PageSlices<'_, K>) -> 
 fn encode_ring(out: &mut Vec<u8>, ring: &RingShape, time_ms: i64, newest: i64, counts: &[u32]) {
     out.put_varint_signed(newest.wrapping_sub(ring.bucket(time_ms)));
     out.put_varint(counts.iter().filter(|&&count| count != 0).count() as u64);
-    // From the position of the newest bucket backwards and around.
+    // From the position of the newest bucket back to the beginning, then from the end.
     let (newest_and_before, after) = counts.split_at(ring.position(newest) + 1);
     let mut empty_len = 0;
     for &count in newest_and_before.iter().rev().chain(after.iter().rev()) {
@@ -147,10 +147,11 @@ fn encode_ring(out: &mut Vec<u8>, ring: &RingShape, time_ms: i64, newest: i64, c
     }
 }
 
-/// Adds the page that `value` holds to `states`: it must be the one after their last. Gives the newest event time in it;
-/// [`TIME_NONE`](hot::TIME_NONE) without a slot.
+/// Adds the page that `value` holds to `states`. It must be the page after their last one. Returns the newest event
+/// time in it, or [`TIME_NONE`](hot::TIME_NONE) without a slot.
 ///
-/// After an error `states` are of no further use.
+/// # Errors
+/// The fault of `value`. `states` cannot be used then.
 pub(super) fn decode<K: StateKey>(
     shape: &Shape,
     place: PagePlace,
@@ -184,9 +185,9 @@ pub(super) fn decode<K: StateKey>(
         let scores = &mut scores[..shape.half_lives.len()];
         for score in &mut *scores {
             *score = reader.f64().ok_or(SHORT)?;
-            // Not a number is not in any range.
+            // The range does not contain NaN.
             if !(-SCORE_ABS_MAX..=SCORE_ABS_MAX).contains(score) {
-                return Err("a page holds a score that cannot be");
+                return Err("a page holds an impossible score");
             }
         }
         hot::write_cells(hot, time_ms, scores);
@@ -202,14 +203,14 @@ pub(super) fn decode<K: StateKey>(
     }
 }
 
-/// Fills the cells of a ring, which has no events yet. Returns the number of its buckets that are not empty.
+/// Fills the cells of a ring without events. Returns the number of its buckets that are not empty.
 fn decode_ring(
     reader: &mut Reader<'_>,
     ring: &RingShape,
     time_ms: i64,
     cells: &mut [u32],
 ) -> Result<u64, &'static str> {
-    const BAD: &str = "a page holds a window that cannot be";
+    const BAD: &str = "a page holds an impossible window";
     let ahead = reader.varint_signed().ok_or(BAD)?;
     let newest = ring.bucket(time_ms).wrapping_add(ahead);
     let earliest = ring.bucket(i64::MIN);
@@ -219,7 +220,7 @@ fn decode_ring(
     let (newest_cells, counts) = ring.read_mut(cells);
     warm::set_newest(newest_cells, newest);
     let buckets_len = reader.varint().ok_or(BAD)?;
-    // No further back than the kept buckets, nor than time.
+    // Not older than the retained buckets, and not older than the earliest bucket.
     let held_len = newest
         .abs_diff(earliest)
         .saturating_add(1)

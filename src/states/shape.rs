@@ -1,6 +1,6 @@
 //! The shape of the states of one signal: its half-lives and window rings, and the sizes that follow from them.
 //!
-//! Invariant: a shape never changes while its table exists. It belongs to the schema, so a crash leaves nothing of it here.
+//! Invariant: a shape does not change while its table exists. In memory only: an open computes it from the schema.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::limits;
 use crate::signals::hot;
 use crate::signals::warm::{self, RingShape};
 
-/// The shape of the state that a signal keeps for each key.
+/// The shape of the states of a signal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SignalShape {
     /// One or more.
@@ -43,6 +43,7 @@ impl Shape {
             rings,
         }
     }
+
     /// The most bytes that a change of a state adds to the stored form of its page, which may be a new one.
     pub(super) fn growth_bytes_max(&self) -> u64 {
         let buckets = self.rings.len() as u64 * stored::BUCKET_BYTES_MAX;

@@ -1,16 +1,15 @@
-//! One shard of a state table: the slots of its keys, signal by signal, and which pages changed.
+//! One shard of a state table: the slots of its keys, signal by signal, and the set of changed pages.
 //!
-//! Slots come in pages of [`PAGE_SLOTS`]; a page is the unit of dirty tracking, of a fence and of a checkpoint. The
-//! lowest free slot is always the next to be given out, so that a restored shard goes on exactly as the one that was
-//! saved would have. A slot of the last page has no memory until it is first used: many signals have a key or two in a
-//! shard.
+//! [`PAGE_SLOTS`] slots are a page. A page is the unit of dirty tracking, of a fence and of a checkpoint. A new key
+//! always gets the lowest free slot, so a restored shard continues exactly like the shard that was saved. A slot of the
+//! last page has no memory before its first use, because many signals have only one or two keys in a shard.
 //!
-//! Forgetting an entity first hides its states from readers and then frees their slots, some at a time. If the same entity is
-//! changed meanwhile, the change frees the rest first.
+//! A forget of an entity first hides its states from readers, and then frees their slots in steps. If an event changes
+//! the same entity meanwhile, the change frees the remaining slots first.
 //!
-//! Invariant: a key in the index, its slot's bit in `occupied` and the key at the slot in `keys` say the same. A free
-//! slot holds the default key and no events. A page whose content differs from what the last fence captured is dirty.
-//! While a fence is open, a page in `pending` still holds what it held when the fence began.
+//! Invariant: a key in the index, the bit of its slot in `occupied` and the key at the slot in `keys` agree. A free
+//! slot holds the default key and no events. A page whose content differs from its content at the last fence is dirty.
+//! While a fence is open, a page in `pending` still has its content at the beginning of the fence.
 //!
 //! In memory only: a crash leaves nothing of it.
 
@@ -27,20 +26,20 @@ use crate::signals::hot::HotTier;
 use crate::signals::warm::WarmTier;
 use crate::{EntityId, Error, SignalId};
 
-/// How far the shard is with a fence.
+/// The progress of the shard with a fence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fence {
-    /// There is none: `pending` is empty.
+    /// No fence: `pending` is empty.
     None,
-    /// Begun, and nothing was changed since: the fence captures the dirty pages.
+    /// The fence has begun, and nothing has changed since: it captures the dirty pages.
     Begun,
     /// `pending` has the captured pages that are not copied yet. `dirty` has the pages that changed since the fence.
     Open,
 }
 
-/// One slot of both tiers, locked.
+/// One slot of both tiers, in a locked shard.
 #[derive(Debug)]
-#[expect(clippy::struct_field_names, reason = "it is what the tiers call it")]
+#[expect(clippy::struct_field_names, reason = "the tiers use the same name")]
 pub(crate) struct Slot<'a> {
     pub(crate) hot: &'a mut HotTier,
     pub(crate) warm: &'a mut WarmTier,
@@ -50,12 +49,12 @@ pub(crate) struct Slot<'a> {
 /// The states of all signals in one shard.
 #[derive(Debug)]
 pub(super) struct Shard<K> {
-    /// By signal; made when the first key comes, because a schema may have many signals that are hardly used.
+    /// By signal. Created for the first key, because a schema may have many signals with few keys.
     signals: Box<[Option<Box<SignalStates<K>>>]>,
     fence: Fence,
-    /// Pages that a writer was about to change before the checkpoint took them.
+    /// Copies of pages that writers have changed since the fence, before the checkpoint took them.
     copies: PageCopies<K>,
-    /// The entity that is being forgotten. Readers do not see those of its states that are not removed yet.
+    /// The entity that is being forgotten. Its states that are not removed yet are hidden from readers.
     forgetting: Option<EntityId>,
     /// The counts of the whole table.
     bytes: Arc<StoredBytes>,
@@ -72,7 +71,7 @@ impl<K: StateKey> Shard<K> {
         }
     }
 
-    /// The states of `signal`, if any key has one.
+    /// The states of `signal`; `None` if no key has one.
     #[inline]
     pub(super) fn signal(&self, signal: SignalId) -> Option<&SignalStates<K>> {
         self.signals.get(usize::from(signal.0))?.as_deref()
@@ -83,7 +82,7 @@ impl<K: StateKey> Shard<K> {
         numbered.filter_map(|(i, states)| Some((SignalId(i as u16), states.as_deref()?)))
     }
 
-    /// The states of `signal`, which is in the schema, and the slot of `key`, made if there is none, about to change.
+    /// The states of `signal`, which is in the schema, and the slot of `key`, for a change. A missing slot is created.
     #[inline]
     pub(super) fn slot_to_change(
         &mut self,
@@ -111,20 +110,20 @@ impl<K: StateKey> Shard<K> {
         Ok((states, slot))
     }
 
-    /// Reads of a slot that exists the words that its changes need first, so that all are on their way when the slot is changed.
+    /// Reads the first words that a change of the slot needs, so that the processor loads them before the change.
     #[inline]
-    pub(super) fn touch(&self, signal: SignalId, slot: usize) -> u64 {
+    pub(super) fn prefetch(&self, signal: SignalId, slot: usize) -> u64 {
         let states = self.signal(signal);
         states.map_or(0, |states| {
-            states.hot.touch(slot) ^ u64::from(states.warm.touch(slot))
+            states.hot.prefetch(slot) ^ u64::from(states.warm.prefetch(slot))
         })
     }
 
-    /// A slot that [`slot_to_change`](Self::slot_to_change) gave before.
+    /// A slot that [`slot_to_change`](Self::slot_to_change) has returned.
     #[inline]
     pub(super) fn slot_mut(&mut self, signal: SignalId, slot: usize) -> Slot<'_> {
         let Some(states) = &mut self.signals[usize::from(signal.0)] else {
-            unreachable!("a slot that was given belongs to a signal with states")
+            unreachable!("the slot belongs to a signal with states")
         };
         Slot {
             hot: &mut states.hot,
@@ -133,7 +132,7 @@ impl<K: StateKey> Shard<K> {
         }
     }
 
-    /// How many states `entity` has.
+    /// The number of states of `entity`.
     pub(super) fn states_len(&self, entity: EntityId) -> usize {
         let states = self.signals.iter().flatten();
         states.map(|states| states.states_len(entity)).sum()
@@ -151,8 +150,8 @@ impl<K: StateKey> Shard<K> {
         self.forgetting == Some(key.entity())
     }
 
-    /// Removes at most `slots_len_max` states of the entity that is being forgotten, and returns their number. 0 if none was
-    /// left: the entity is forgotten.
+    /// Removes at most `slots_len_max` states of the entity that is being forgotten, and returns their number. Returns
+    /// 0 if none was left: then the entity is forgotten.
     pub(super) fn forget(&mut self, slots_len_max: usize) -> usize {
         let Some(entity) = self.forgetting else { return 0 };
         if self.fence == Fence::Begun {
@@ -161,7 +160,7 @@ impl<K: StateKey> Shard<K> {
         let mut forgotten_len = 0;
         for (i, states) in self.signals.iter_mut().enumerate() {
             let Some(states) = states else { continue };
-            std::hint::black_box(states.touch_newest(entity, slots_len_max - forgotten_len));
+            std::hint::black_box(states.prefetch_newest(entity, slots_len_max - forgotten_len));
             while let Some(slot) = states.slot_of(entity) {
                 if forgotten_len == slots_len_max {
                     return forgotten_len;
@@ -185,8 +184,8 @@ impl<K: StateKey> Shard<K> {
         self.fence = Fence::Begun;
     }
 
-    /// Copies to `out` at most `pages_max` of the pages the fence captures. Ends the fence when none is left, and gives
-    /// what writers copied meanwhile.
+    /// Copies to `out` at most `pages_max` of the pages that the fence captures. Returns `None` if pages may be left.
+    /// Otherwise ends the fence, and returns the copies that writers made.
     pub(super) fn take_fenced(&mut self, out: &mut PageCopies<K>, pages_max: usize) -> Option<PageCopies<K>> {
         if self.fence == Fence::Begun {
             self.open_fence();
@@ -203,7 +202,8 @@ impl<K: StateKey> Shard<K> {
         Some(self.copies.take())
     }
 
-    /// Adds the page that `value` holds, clean. It must be the one after the last of its signal. Gives its newest event time.
+    /// Adds the page that `value` holds, as an unchanged one. It must be the page after the last one of its signal.
+    /// Returns its newest event time.
     pub(super) fn restore_page(
         &mut self,
         place: page::PagePlace,
@@ -220,6 +220,7 @@ impl<K: StateKey> Shard<K> {
         size_of_val(&*self.signals) + states.sum::<usize>() + self.copies.heap_bytes()
     }
 
+    /// Makes the dirty pages those that the fence captures. From now on the pages that change are dirty.
     fn open_fence(&mut self) {
         for states in self.signals.iter_mut().flatten() {
             std::mem::swap(&mut states.dirty, &mut states.pending);

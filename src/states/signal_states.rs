@@ -1,8 +1,8 @@
 //! The states of one signal in one shard: its keys, their slots in both tiers, and the pages that changed.
 //!
-//! Invariant: a key in the index, its slot's bit in `occupied` and the key at the slot in `keys` agree. A free slot holds the
-//! default key and no events. The lowest free slot is always given out next, so a restored shard continues exactly like the
-//! shard that was saved.
+//! Invariant: a key in the index, its slot's bit in `occupied` and the key at the slot in `keys` agree. A free slot
+//! holds the default key and no events. The lowest free slot is always given out next, so a restored shard continues
+//! exactly like the shard that was saved.
 //!
 //! In memory only: a crash leaves nothing of it.
 
@@ -25,20 +25,20 @@ use crate::{EntityId, Error, SignalId};
 #[derive(Debug)]
 pub(super) struct SignalStates<K> {
     index: Index<K>,
-    /// Empty if an entity can have one key only: see [`StateKey::only_of`].
+    /// Empty if an entity can have one key only: see [`StateKey::only_key_of`].
     chains: Chains,
-    /// Of every slot up to the last one that was ever used. The rest of its page has no memory yet.
+    /// The keys of all slots up to the last one that was ever used. The other slots of its page have no memory yet.
     keys: Vec<K>,
     /// One bit per slot, a word per page.
     occupied: Vec<u32>,
-    /// Those of the slots with memory that are not occupied.
+    /// The slots with memory that are not occupied.
     free: BinaryHeap<Reverse<u32>>,
     pub(super) hot: HotTier,
     pub(super) warm: WarmTier,
-    /// One bit per page, both of the same length.
+    /// One bit per page. `dirty` and `pending` have the same length.
     pub(super) dirty: Vec<u64>,
     pub(super) pending: Vec<u64>,
-    /// By page: the most bytes that its last copy takes when stored.
+    /// By page: the most bytes that its last copy takes when stored. 0 for a page without a copy.
     page_bytes: Vec<u32>,
     stored_slot_bytes_max: u64,
     /// The counts of the whole table.
@@ -72,32 +72,32 @@ impl<K: StateKey> SignalStates<K> {
 
     /// One of the slots of `entity`.
     pub(super) fn slot_of(&self, entity: EntityId) -> Option<usize> {
-        match K::only_of(entity) {
+        match K::only_key_of(entity) {
             Some(key) => self.slot(key),
             None => self.chains.newest(entity).map(|slot| slot as usize),
         }
     }
 
     pub(super) fn states_len(&self, entity: EntityId) -> usize {
-        match K::only_of(entity) {
+        match K::only_key_of(entity) {
             Some(key) => self.slot(key).into_iter().len(),
             None => self.chains.len(entity),
         }
     }
 
-    /// Reads the place in the index of each of the `len` slots of `entity` to be removed first, so that all are on their way
-    /// to the processor at once.
-    pub(super) fn touch_newest(&self, entity: EntityId, len: usize) -> u32 {
+    /// Reads the place in the index of each of the `len` newest slots of `entity`, so that the processor loads all of
+    /// them at the same time.
+    pub(super) fn prefetch_newest(&self, entity: EntityId, len: usize) -> u32 {
         let slots = self.chains.slots(entity).take(len);
-        slots.fold(0, |touched, slot| {
-            touched ^ self.index.touch(self.keys[slot as usize])
+        slots.fold(0, |prefetched, slot| {
+            prefetched ^ self.index.prefetch(self.keys[slot as usize])
         })
     }
 
     /// Gives `slot` to `key`. Returns false and changes nothing if the key has a slot already.
     fn insert(&mut self, key: K, slot: usize) -> bool {
         let is_new = self.index.insert(key, slot as u32);
-        if is_new && K::only_of(key.entity()).is_none() {
+        if is_new && K::only_key_of(key.entity()).is_none() {
             self.chains.push(key.entity(), slot as u32);
         }
         is_new
@@ -118,7 +118,7 @@ impl<K: StateKey> SignalStates<K> {
         self.occupied[slot / PAGE_SLOTS] & occupied_bit(slot) != 0
     }
 
-    /// The lowest free slot, on a new page if there is none.
+    /// The lowest free slot. If no slot is free, it is on a new page.
     #[cold]
     pub(super) fn lowest_free(&mut self) -> Result<usize, Error> {
         if let Some(&Reverse(slot)) = self.free.peek() {
@@ -159,7 +159,7 @@ impl<K: StateKey> SignalStates<K> {
     pub(super) fn free(&mut self, slot: usize) {
         let key = self.keys[slot];
         self.index.remove(key);
-        if K::only_of(key.entity()).is_none() {
+        if K::only_key_of(key.entity()).is_none() {
             self.chains.pop(key.entity(), slot as u32);
         }
         self.keys[slot] = K::default();
@@ -169,7 +169,7 @@ impl<K: StateKey> SignalStates<K> {
         self.free.push(Reverse(slot as u32));
     }
 
-    /// Gives memory to the next slot. It is not in the free list.
+    /// Adds memory for the next slot. Does not add the slot to the free slots.
     fn push_slot(&mut self) {
         reserve_slots(&mut self.keys, 1);
         self.keys.push(K::default());
@@ -177,7 +177,7 @@ impl<K: StateKey> SignalStates<K> {
         self.warm.grow(1);
     }
 
-    /// Gives memory to all slots before `slot`, as free ones.
+    /// Adds memory for all slots before `slot`, and adds these slots to the free slots.
     fn push_free_before(&mut self, slot: usize) {
         while self.keys.len() < slot {
             self.free.push(Reverse(self.keys.len() as u32));
@@ -185,7 +185,7 @@ impl<K: StateKey> SignalStates<K> {
         }
     }
 
-    /// Begins the next page of a checkpoint, whose occupied slots follow in order.
+    /// Begins to restore the next page of a checkpoint. Its occupied slots follow in ascending order.
     pub(super) fn begin_page(&mut self, page: u32, occupied: u32) -> Result<(), &'static str> {
         let page = page as usize;
         if page != self.occupied.len() {
@@ -195,7 +195,7 @@ impl<K: StateKey> SignalStates<K> {
         if u32::try_from(first_slot + PAGE_SLOTS).is_err() {
             return Err("a slot number over 32 bits");
         }
-        // All pages but the last have memory for every slot.
+        // All pages except the last have memory for every slot.
         self.push_free_before(first_slot);
         self.push_page_bits(occupied);
         let slots_len = (u32::BITS - occupied.leading_zeros()) as usize;
@@ -206,7 +206,8 @@ impl<K: StateKey> SignalStates<K> {
         Ok(())
     }
 
-    /// Gives the slot at a place of the page that was begun last to `key`; gives its cells, without events.
+    /// Gives slot number `slot` of the page that was begun last to `key`. Returns the cells of the slot, which have no
+    /// events.
     pub(super) fn restore_slot(
         &mut self,
         slot: usize,
@@ -245,7 +246,8 @@ impl<K: StateKey> SignalStates<K> {
         self.pending.resize(words_len, 0);
     }
 
-    /// To be called before a slot of `page` changes: what a fence captured of it goes to `copies` first.
+    /// The caller calls this before it changes a slot of `page`. Copies the page to `copies` if a fence has captured it
+    /// and it is not copied yet.
     #[inline]
     pub(super) fn will_change(&mut self, page: usize, signal: SignalId, copies: &mut PageCopies<K>) {
         let (word, bit) = (page / u64::BITS as usize, 1_u64 << (page % u64::BITS as usize));
@@ -253,7 +255,7 @@ impl<K: StateKey> SignalStates<K> {
             self.pending[word] &= !bit;
             self.copy_page(page, signal, copies);
         }
-        // Not written when it is set already, so that the line stays in every core's cache.
+        // Written only if it is not set, so that the cache line stays in the caches of all cores.
         if self.dirty[word] & bit == 0 {
             self.dirty[word] |= bit;
             // A new page has no copy yet, so its bytes are 0.
@@ -262,7 +264,7 @@ impl<K: StateKey> SignalStates<K> {
         }
     }
 
-    /// Copies at most `pages_max` pending pages, and returns how many.
+    /// Copies at most `pages_max` pending pages, and returns their number.
     pub(super) fn take_pending(
         &mut self,
         signal: SignalId,

@@ -1,9 +1,11 @@
 //! Upper bounds of the bytes that pages take when stored: the pages that the next fence captures, and all pages.
 //!
-//! A slot takes a fixed number of bytes at the most, and each bucket that is not empty takes a few more. The size of a page is
-//! computed when the page is copied or restored. At the first change of a page after a fence, this size is added to the bound
-//! of the changed pages. After that, each new slot and each bucket that is no longer empty add their bytes. A bucket that
-//! becomes empty again is subtracted at the next copy only.
+//! A slot takes at most a fixed number of bytes, and each bucket that is not empty takes a few more. The size of a page
+//! is computed when the page is copied or restored. At the first change of a page after a fence, this size is added to
+//! the bound of the changed pages. After that, each new slot and each bucket that is no longer empty add their bytes. A
+//! bucket that becomes empty again is subtracted only at the next copy.
+//!
+//! In memory only: a crash leaves nothing of it, and an open computes the sizes of the restored pages.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,7 +18,7 @@ const VARINT_BYTES_MAX: usize = 10;
 
 /// The most bytes of a slot in the value of its page, without its buckets.
 pub(super) fn slot_bytes_max(half_lives_len: usize, rings_len: usize) -> u64 {
-    // Up to three varints are the key and the time. Of each ring there are a varint and the number of its buckets, in two bytes.
+    // Up to three varints for the key and the time. For each ring a varint, and the number of its buckets in two bytes.
     (3 * VARINT_BYTES_MAX + 8 * half_lives_len + (VARINT_BYTES_MAX + 2) * rings_len) as u64
 }
 
@@ -30,9 +32,9 @@ const _: () = assert!(limits::RING_BUCKETS_MAX < 1 << 14);
 pub(super) struct StoredBytes {
     /// The bound of the pages that changed since the last fence.
     changed: AtomicU64,
-    /// The bound of all pages, as their last copies were.
+    /// The bound of all pages, with the sizes of their last copies.
     all: AtomicU64,
-    /// The bound of the largest page that was ever copied.
+    /// The bound of the largest page that was ever copied or restored.
     largest: AtomicU64,
 }
 
@@ -47,8 +49,8 @@ impl StoredBytes {
         self.all.load(Ordering::Relaxed)
     }
 
-    /// The most bytes that a call adds to [`changed`](Self::changed), if it changes `changes_len` states and each of these grows
-    /// by at most `growth` bytes.
+    /// The most bytes that a call adds to [`changed`](Self::changed), if it changes `changes_len` states and each of
+    /// these grows by at most `growth` bytes.
     #[inline]
     pub(super) fn changed_max(&self, changes_len: u64, growth: u64) -> u64 {
         let pages = changes_len * self.largest.load(Ordering::Relaxed);
@@ -66,7 +68,7 @@ impl StoredBytes {
 
     /// Notes that the size of a page was `before` bytes and is `now` bytes.
     pub(super) fn resize_page(&self, before: u32, now: u32) {
-        // If the page became smaller, `more` wraps around and so does the sum, which is right then.
+        // If the page became smaller, `more` wraps around, and the sum wraps around to the right value.
         let more = u64::from(now).wrapping_sub(u64::from(before));
         self.all.fetch_add(more, Ordering::Relaxed);
         self.largest.fetch_max(now.into(), Ordering::Relaxed);

@@ -4,11 +4,11 @@
 //!
 //! | field | content |
 //! |---|---|
-//! | varint | first run: first id, less the lower bound; later runs: number of ids between it and the run before, less 1 |
+//! | varint | first run: first id, less the lower bound; later runs: number of ids in the gap before the run, less 1 |
 //! | varint | the number of ids of the run, less 1 |
 //!
-//! A block holds 1 to [`BLOCK_IDS_MAX`] ids, all at or above the lower bound in its key. The format cannot express runs that
-//! touch or overlap, so equal sets of ids have equal runs.
+//! A block holds 1 to [`BLOCK_IDS_MAX`] ids, all at or above the lower bound in its key. The format cannot express runs
+//! that touch or overlap, so equal sets of ids have equal runs.
 
 use crate::codec::{Reader, Write};
 use crate::limits::BLOCK_IDS_MAX;
@@ -90,7 +90,7 @@ pub(crate) fn check(lower: u64, bytes: &[u8]) -> Result<(u64, u64), &'static str
     found.ok_or("it has no ids")
 }
 
-/// Adds `id`. Returns false if it was there already.
+/// Adds `id`. Returns false if a run contains it already.
 pub(crate) fn insert(runs: &mut Vec<IdRun>, id: u64) -> bool {
     let index = runs.partition_point(|run| run.first <= id);
     let (before, after) = runs.split_at_mut(index);
@@ -111,20 +111,20 @@ pub(crate) fn insert(runs: &mut Vec<IdRun>, id: u64) -> bool {
     true
 }
 
-/// Removes `id`. Returns false if it was not there.
+/// Removes `id`. Returns false if no run contains it.
 pub(crate) fn remove(runs: &mut Vec<IdRun>, id: u64) -> bool {
     let Some(index) = runs.iter().position(|run| (run.first..=run.last).contains(&id)) else {
         return false;
     };
     let run = runs[index];
-    // A side without ids gets no run: there `id - 1` or `id + 1` is outside of `run` and could overflow.
+    // A side without ids gets no run. There `id - 1` or `id + 1` is outside of `run` and could overflow.
     let before = (run.first < id).then(|| IdRun { last: id - 1, ..run });
     let after = (id < run.last).then(|| IdRun { first: id + 1, ..run });
     runs.splice(index..=index, before.into_iter().chain(after));
     true
 }
 
-/// Splits the runs into two halves, neither of them empty. A single run is split in its middle. `None` if there is a single id.
+/// Splits the runs into two halves, neither of them empty. A single run is split in its middle. `None` for a single id.
 pub(crate) fn split(mut runs: Vec<IdRun>) -> Option<[Vec<IdRun>; 2]> {
     if let [run] = runs[..] {
         let middle = run.first + run.len_less_1().div_ceil(2);

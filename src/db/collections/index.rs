@@ -5,9 +5,10 @@
 //! | collection | name | its number: 8 bytes, little-endian, at most [`NUMBER_MAX`] |
 //! | block | number of the collection, lower bound of the ids | the ids, see [`block`] |
 //!
-//! A collection has a number of its own. A new collection gets a number above those of all others. No block has a free
-//! number, because a collection is removed with all its blocks in one batch. A block without its collection is damage,
-//! because the collection was stored before its blocks.
+//! Each collection has a unique number. A new collection gets a number above those of all others. No block has the
+//! number of a missing collection, because one batch removes a collection with all its blocks, and a collection is
+//! stored before its blocks. So a block without a collection is damage. A crash leaves each batch in storage completely
+//! or not.
 
 use std::collections::BTreeMap;
 
@@ -42,7 +43,7 @@ impl CollectionIndex {
     /// # Errors
     /// `CorruptValue`, or the error of the storage engine.
     pub(crate) fn load(storage: &dyn StorageEngine) -> Result<Self, Error> {
-        let mut names = BTreeMap::new();
+        let mut by_number = BTreeMap::new();
         for pair in storage.scan_prefix(keys::COLLECTIONS)? {
             let (key, sealed) = pair?;
             let corrupt = |what| corrupt(&key, what);
@@ -53,7 +54,7 @@ impl CollectionIndex {
                 .u64()
                 .filter(|number| reader.is_empty() && *number <= NUMBER_MAX);
             let number = number.ok_or_else(|| corrupt("it is not the number of a collection"))?;
-            if names
+            if by_number
                 .insert(number, (name.to_vec(), Members::default()))
                 .is_some()
             {
@@ -73,13 +74,13 @@ impl CollectionIndex {
                 return Err(corrupt("the block before it has higher ids"));
             }
             before = Some((number, last));
-            let (_, members) = names
+            let (_, members) = by_number
                 .get_mut(&number)
-                .ok_or_else(|| corrupt("there is no collection with its number"))?;
+                .ok_or_else(|| corrupt("no collection has its number"))?;
             members.push(lower, bytes.to_vec(), ids_len);
         }
-        let next_number = names.last_key_value().map_or(0, |(number, _)| number + 1);
-        let by_name = names
+        let next_number = by_number.last_key_value().map_or(0, |(number, _)| number + 1);
+        let by_name = by_number
             .into_iter()
             .map(|(number, (name, members))| (name, Collection { number, members }));
         Ok(Self {
@@ -107,7 +108,7 @@ impl CollectionIndex {
         put(keys::collection(name), self.next_number.to_le_bytes().to_vec())
     }
 
-    /// Adds the collection `name` to memory, once storage has it.
+    /// Adds the collection `name` to memory, after storage has it.
     pub(crate) fn create(&mut self, name: &[u8]) {
         let collection = Collection {
             number: self.next_number,
@@ -122,14 +123,14 @@ impl CollectionIndex {
     /// # Errors
     /// `UnknownCollection`.
     pub(crate) fn deletion(&self, name: &[u8]) -> Result<Vec<BatchOperation>, Error> {
-        // First, because `keys::collection` expects a legal name, and the name of a collection is one.
+        // First the lookup, because `keys::collection` expects a legal name. The name of a collection is legal.
         let Collection { number, members } = self.collection(name)?;
         let keys = [keys::collection(name)].into_iter();
         let keys = keys.chain(members.lower_bounds().map(|lower| keys::block(*number, lower)));
         Ok(keys.map(|key| BatchOperation::Delete { key }).collect())
     }
 
-    /// Removes the collection `name` from memory, once storage does not have it any more.
+    /// Removes the collection `name` from memory, after it was removed from storage.
     pub(crate) fn delete(&mut self, name: &[u8]) {
         self.by_name.remove(name);
     }
@@ -150,7 +151,7 @@ impl CollectionIndex {
         Ok(operations.collect())
     }
 
-    /// Applies `changes` of the members of the collection `name` to memory, once storage has them.
+    /// Applies `changes` of the members of the collection `name` to memory, after storage has them.
     pub(crate) fn apply(&mut self, name: &[u8], changes: BlockChanges) {
         if let Some(collection) = self.by_name.get_mut(name) {
             collection.members.apply(changes);
@@ -159,9 +160,9 @@ impl CollectionIndex {
 
     /// A hash of all names and members, for the close marker.
     ///
-    /// [`mix`] takes the collections in the order of their names. Of each it takes the length of the name, its bytes as
-    /// little-endian words of 8 bytes, the last word filled up with zeros, then the number of members and the members in
-    /// ascending order.
+    /// [`mix`] gets the collections in the order of their names. For each it gets the length of the name, and the bytes
+    /// of the name as little-endian words of 8 bytes, the last word padded with zeros. Then it gets the number of
+    /// members and the members in ascending order.
     pub(crate) fn digest(&self) -> u64 {
         self.by_name
             .iter()
@@ -180,7 +181,8 @@ impl CollectionIndex {
     pub(crate) fn heap_bytes(&self) -> u64 {
         let entry_bytes = size_of::<(Vec<u8>, Collection)>() * 3 / 2;
         let collections = self.by_name.iter();
-        let bytes = collections.map(|(name, it)| (entry_bytes + name.len()) as u64 + it.members.heap_bytes());
+        let bytes = collections
+            .map(|(name, collection)| (entry_bytes + name.len()) as u64 + collection.members.heap_bytes());
         bytes.sum()
     }
 

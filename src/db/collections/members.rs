@@ -1,10 +1,11 @@
 //! The members of a collection in memory: the [blocks](super::block) of storage, by their lower bounds.
 //!
-//! Invariant: a block holds 1 to [`BLOCK_IDS_MAX`](crate::limits::BLOCK_IDS_MAX) ids, from its own lower bound to below the
-//! lower bound of the next block. The bounds depend on the order of the calls: equal members can have different blocks.
+//! Invariant: a block holds 1 to [`BLOCK_IDS_MAX`](crate::limits::BLOCK_IDS_MAX) ids. They are at least the lower bound
+//! of the block and below the lower bound of the next block. The bounds depend on the order of the calls: equal members
+//! can have different blocks.
 //!
-//! A change replaces one block by none, by one or by two, or two blocks by one. It is computed first and stored in one batch.
-//! Then memory gets the same blocks. A crash between the last two steps leaves the change in storage.
+//! A change replaces one block by none, by one or by two, or two blocks by one. It is computed first and stored in one
+//! batch. Then memory gets the same blocks. A crash between the last two steps leaves the change in storage.
 
 use std::collections::BTreeMap;
 
@@ -87,7 +88,7 @@ impl Members {
         })
     }
 
-    /// Joins the block at `lower`, which now has `runs`, with the block before or after it. `None` if with either block it
+    /// Joins the block at `lower`, which now has `runs`, with the block before or after it. `None` if the joined block
     /// would be larger than half of the largest legal block. So a few members never stay spread over many blocks.
     fn merged(&self, lower: u64, runs: &[IdRun], limits: &Limits) -> Option<Vec<(u64, Option<Vec<u8>>)>> {
         let bytes_len = block::encode(lower, runs).len();
@@ -108,13 +109,14 @@ impl Members {
                 (runs.to_vec(), &other[..])
             };
             block::append(&mut joined, higher);
-            let (kept, removed) = (lower.min(*neighbour), lower.max(*neighbour));
-            return Some(vec![(kept, Some(block::encode(kept, &joined))), (removed, None)]);
+            let (joined_lower, removed) = (lower.min(*neighbour), lower.max(*neighbour));
+            let bytes = block::encode(joined_lower, &joined);
+            return Some(vec![(joined_lower, Some(bytes)), (removed, None)]);
         }
         None
     }
 
-    /// Applies a change to memory, once storage has it.
+    /// Applies a change to memory, after storage has it.
     pub(crate) fn apply(&mut self, changes: BlockChanges) {
         for (lower, content) in changes.blocks {
             match content {
@@ -131,8 +133,8 @@ impl Members {
         self.len += ids_len;
     }
 
-    /// Memory that the members take, in bytes. Blocks count with the rounding of the allocator, and nodes of the map as if they
-    /// were two thirds full.
+    /// Memory that the members take, in bytes. Blocks count with the rounding of the allocator. Nodes of the map count
+    /// as two thirds full.
     pub(crate) fn heap_bytes(&self) -> u64 {
         let entry_bytes = size_of::<(u64, Box<[u8]>)>() * 3 / 2;
         let blocks = self.blocks.values();

@@ -1,4 +1,4 @@
-//! Blocks compared with a naive set, and damaged records.
+//! Blocks compared with a naive set, and the refusal of damaged records.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,8 +19,9 @@ fn limits(collection_block_bytes_max: usize, collection_block_ids_max: u64) -> L
     }
 }
 
-/// Makes random changes under `limits`, and compares the members with a naive set after each. `draw` chooses the ids. The first
-/// half has more additions than removals, the second half has fewer. Returns the largest number of blocks and the last one.
+/// Makes random changes under `limits`, and compares the members with a naive set after each. `draw` chooses the ids.
+/// The first half has more additions than removals, the second half has fewer. Returns the largest and the last number
+/// of blocks.
 fn change_at_random(limits: &Limits, changes_len: u64, draw: impl Fn(&mut Random) -> u64) -> (usize, usize) {
     let mut random = Random::new(SEED);
     let mut members = Members::default();
@@ -81,7 +82,7 @@ fn check_blocks(stored: &BTreeMap<u64, Vec<u8>>) {
 }
 
 #[test]
-fn random_changes_leave_the_members_of_a_naive_set_under_every_limit() {
+fn random_changes_equal_a_naive_set_under_every_limit() {
     let near_the_ends = |random: &mut Random| match random.below(3) {
         0 => random.below(6),
         1 => u64::MAX - random.below(6),
@@ -115,15 +116,15 @@ fn blocks_are_divided_as_they_grow_and_joined_as_they_shrink() {
             members.apply(members.removing(3 * id, &limits).unwrap());
         }
         assert_eq!(members.len(), 50);
-        // The 50 members that are left take about two bytes each. Two neighbouring blocks are joined if together they have at most
-        // 32 bytes and 16 ids.
+        // The remaining 50 members take about two bytes each. Two neighbouring blocks are joined if together they have
+        // at most 32 bytes and 16 ids.
         let blocks_len = members.lower_bounds().count();
         assert!(blocks_len <= 14, "{blocks_len} blocks");
     }
 }
 
 #[test]
-fn no_change_is_larger_than_three_blocks() {
+fn a_change_stores_at_most_two_blocks_and_their_bytes_are_limited() {
     let limits = Limits::default();
     let mut random = Random::new(SEED);
     let mut members = Members::default();
@@ -196,7 +197,7 @@ fn a_block_that_no_change_can_make_is_refused() {
     assert_eq!(block::check(0, &longest), Ok((BLOCK_IDS_MAX, end)));
 }
 
-/// The error of loading these records, which are sealed here, and the key that it names.
+/// Seals these records and loads them. Returns the index, or the key and the reason of the error.
 fn load(records: &[(Vec<u8>, Vec<u8>)]) -> Result<CollectionIndex, (Vec<u8>, &'static str)> {
     let store = MemoryStore::new();
     for (key, value) in records {
@@ -239,7 +240,7 @@ fn records_that_no_change_can_make_are_refused_with_their_key() {
         ("the number of another collection", name(b"c", 1)),
         ("an empty name", name(b"", 2)),
         (
-            "a name longer than it says",
+            "a name longer than its length field",
             ([&keys::collection(b"c")[..], b"c"].concat(), vec![2; 8]),
         ),
         (
@@ -264,7 +265,7 @@ fn records_that_no_change_can_make_are_refused_with_their_key() {
 }
 
 #[test]
-fn a_new_collection_takes_a_number_that_no_record_has() {
+fn a_new_collection_gets_an_unused_number() {
     let mut index = load(&[name(b"b", 5), block_of(5, 0, &[1, 0])]).unwrap();
     assert_eq!(
         index.creation(b"a"),

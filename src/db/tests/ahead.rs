@@ -1,4 +1,5 @@
-//! Events ahead of the clock: set back to its now, or refused; and how a clock that was wrong shows and is recovered from.
+//! Events ahead of the clock: they are set back to the time of the clock, or refused. And the recovery from a wrong
+//! clock.
 
 use std::collections::BTreeSet;
 
@@ -19,9 +20,9 @@ fn view(entity: u64, at_ms: i64) -> SignalEvent<'static> {
     SignalEvent::new(VIEW, EntityId(entity), at_ms)
 }
 
-/// The options, with a signal of a minute's half-life as well, and this clock.
+/// The options with this clock, and with a third signal whose half-life is a minute.
 fn options_at(disk: &SimDisk, clock: &Arc<AdjustableClock>) -> Options {
-    let mut options = options(disk, Durability::EverySynced).clock(handle(clock));
+    let mut options = options(disk, Durability::EverySynced).clock(as_clock(clock));
     options.schema = schema().signal(Signal::new("minute").half_life_ms(60_000));
     options
 }
@@ -30,7 +31,7 @@ fn open_at(disk: &SimDisk, now_ms: i64) -> TidalDb {
     TidalDb::open(PATH, options_at(disk, &clock_at(now_ms))).unwrap()
 }
 
-/// The state after these calls, each of the events of one, none of which is ahead of the clock.
+/// The state after these calls. Each call records a batch, and no event is ahead of the clock.
 fn state_of(calls: &[&[SignalEvent<'_>]]) -> Export {
     let db = open_at(&SimDisk::new(), i64::MAX);
     for events in calls {
@@ -43,9 +44,9 @@ fn set_back(events_len: u32, to_ms: i64) -> SetBack {
     SetBack { events_len, to_ms }
 }
 
-/// One event ahead turned the ring past the present, which took an hour's counts out of the full window.
+/// Regression: one event ahead moved the ring past the present, so the full window lost the counts of an hour.
 #[test]
-fn an_event_a_millisecond_into_the_next_hour_takes_nothing_from_the_24_hour_window() {
+fn an_event_a_millisecond_into_the_next_hour_removes_no_event_from_the_24_hour_window() {
     let db = open_at(&SimDisk::new(), HOUR_END_MS);
     for _ in 0..100 {
         db.record(&view(1, HOUR_END_MS - 23 * HOUR_MS)).unwrap();
@@ -55,9 +56,9 @@ fn an_event_a_millisecond_into_the_next_hour_takes_nothing_from_the_24_hour_wind
     assert_eq!(count.unwrap(), 101);
 }
 
-/// One event ahead made the score relative to its time, at which the others had decayed to nothing.
+/// Regression: one event ahead made the score relative to its time. At that time the other events had decayed to zero.
 #[test]
-fn an_event_an_hour_ahead_leaves_a_score_of_a_minutes_half_life_as_it_is() {
+fn an_event_an_hour_ahead_does_not_decay_a_score_with_a_half_life_of_a_minute() {
     let db = open_at(&SimDisk::new(), NOW_MS);
     let event = SignalEvent::new(MINUTE, EntityId(1), NOW_MS);
     for _ in 0..100 {
@@ -125,7 +126,7 @@ fn an_event_is_set_back_from_a_millisecond_ahead_up_to_the_skew_and_refused_beyo
     }
 }
 
-/// A clock that each look at it moves by a second, so that a second look of one call would be seen.
+/// A clock that advances by a second at each read. So a second read within one call would change the result.
 #[derive(Debug)]
 struct SecondClock(AtomicI64);
 
@@ -136,7 +137,7 @@ impl Clock for SecondClock {
 }
 
 #[test]
-fn of_a_batch_those_ahead_are_set_back_to_one_time_and_the_others_keep_theirs() {
+fn only_the_events_of_a_batch_that_are_ahead_are_set_back_and_all_to_the_same_time() {
     let cohorts = [CohortId(3)];
     let like = |at_ms| {
         SignalEvent::new(LIKE, EntityId(2), at_ms)
@@ -156,7 +157,7 @@ fn of_a_batch_those_ahead_are_set_back_to_one_time_and_the_others_keep_theirs() 
         ]
     };
     let disk = SimDisk::new();
-    // Opening looks as well.
+    // The open reads the clock too.
     let clock = SecondClock(AtomicI64::new(NOW_MS - 1000));
     let db = TidalDb::open(PATH, options_at(&disk, &clock_at(0)).clock(Arc::new(clock))).unwrap();
     let receipt = db.record_batch(&batch_at([1, 7, SKEW_MS])).unwrap();
@@ -170,7 +171,7 @@ fn of_a_batch_those_ahead_are_set_back_to_one_time_and_the_others_keep_theirs() 
     );
     let set_back_by_hand = batch_at([0, 0, 0]);
     assert_eq!(db.export().unwrap(), state_of(&[&set_back_by_hand]));
-    // One too far ahead: none is recorded, none is counted. The next look is a second later.
+    // One event is too far ahead: none is recorded, none is counted. The next read of the clock is a second later.
     let error = db.record_batch(&batch_at([1, SKEW_MS + 1001, 1002])).unwrap_err();
     assert!(matches!(error, Error::InBatch { index: 2, .. }), "{error}");
     assert_eq!(db.export().unwrap(), state_of(&[&set_back_by_hand]));
@@ -188,7 +189,7 @@ fn of_a_batch_those_ahead_are_set_back_to_one_time_and_the_others_keep_theirs() 
 }
 
 #[test]
-fn the_time_an_event_was_set_back_to_survives_whatever_the_clock_tells_at_reopening() {
+fn a_set_back_event_has_the_same_time_after_a_reopening_under_any_clock() {
     for checkpoints in [false, true] {
         let disk = SimDisk::new();
         let db = open_at(&disk, NOW_MS);
@@ -211,7 +212,7 @@ fn the_time_an_event_was_set_back_to_survives_whatever_the_clock_tells_at_reopen
 }
 
 #[test]
-fn the_newest_event_time_is_that_of_every_event_recorded_replayed_or_restored() {
+fn the_newest_event_time_covers_recorded_replayed_and_restored_events() {
     let newest = |db: &TidalDb| db.statistics().unwrap().newest_event_ms;
     let disk = SimDisk::new();
     let reopen = || open_at(&disk, NOW_MS);
@@ -236,7 +237,7 @@ fn the_newest_event_time_is_that_of_every_event_recorded_replayed_or_restored() 
 }
 
 #[test]
-fn the_newest_event_time_shows_a_related_item_that_is_left_when_the_event_is_forgotten() {
+fn the_newest_event_time_covers_edges_of_a_forgotten_event() {
     let disk = SimDisk::new();
     let reopen = || open_at(&disk, NOW_MS);
     let like = |item, at_ms| SignalEvent::new(LIKE, EntityId(item), at_ms).with_user(UserId(1));
@@ -252,7 +253,7 @@ fn the_newest_event_time_shows_a_related_item_that_is_left_when_the_event_is_for
     assert_eq!(db.statistics().unwrap().newest_event_ms, Some(NOW_MS));
 }
 
-/// The entities that hold anything later than `now_ms`, as the README's recipe finds them.
+/// The entities that have a state later than `now_ms`, found as the recipe in the README does.
 fn ahead_of(now_ms: i64, export: &Export) -> BTreeSet<EntityId> {
     let signals = export.signals.iter().map(|state| (state.entity, state.time_ms));
     let related = export.related.iter().map(|item| (item.item, item.time_ms));
@@ -262,15 +263,15 @@ fn ahead_of(now_ms: i64, export: &Export) -> BTreeSet<EntityId> {
         .collect()
 }
 
-/// The machine's clock was wrong by ten years for one event, and the entity was spoilt for ten years: its scores were
-/// relative to a time at which nothing else counts, and every event of the present was late.
+/// Regression: the clock of the machine was wrong by ten years for one event. After that, the scores of the entity were
+/// relative to a time at which no other event counts, and every event of the present was late.
 #[test]
-fn after_a_clock_that_was_wrong_by_years_forgetting_and_recording_anew_gives_right_values() {
+fn after_an_event_years_ahead_forgetting_and_recording_again_gives_right_values() {
     let disk = SimDisk::new();
     let clock = clock_at(NOW_MS);
     let options = options_at(&disk, &clock).durability(Durability::OperatingSystem);
     let db = TidalDb::open(PATH, options.clone()).unwrap();
-    // The application keeps its recent events.
+    // The application stores its recent events.
     let user_of = |entity| UserId(entity % 2);
     let recent: Vec<SignalEvent<'_>> = (0..60)
         .map(|i| {
@@ -284,7 +285,7 @@ fn after_a_clock_that_was_wrong_by_years_forgetting_and_recording_anew_gives_rig
     db.record(&wrong).unwrap();
     clock.0.store(NOW_MS, Ordering::Relaxed);
 
-    // It shows.
+    // The statistics show the wrong time.
     let statistics = db.statistics().unwrap();
     assert!(statistics.newest_event_ms.unwrap() > clock.now_ms() + DAY_MS);
     db.record(&SignalEvent::new(LIKE, EntityId(1), NOW_MS)).unwrap();
@@ -292,14 +293,14 @@ fn after_a_clock_that_was_wrong_by_years_forgetting_and_recording_anew_gives_rig
     assert_eq!(db.windowed_count(EntityId(1), LIKE, 0, 24, NOW_MS).unwrap(), 0);
 
     // The recipe: forget the entities that are ahead, record their recent events again.
-    let spoilt = ahead_of(NOW_MS, &db.export().unwrap());
-    assert!(spoilt.contains(&EntityId(1)) && spoilt.len() > 1, "{spoilt:?}");
-    for &entity in &spoilt {
+    let ahead = ahead_of(NOW_MS, &db.export().unwrap());
+    assert!(ahead.contains(&EntityId(1)) && ahead.len() > 1, "{ahead:?}");
+    for &entity in &ahead {
         db.forget_entity(entity).unwrap();
     }
     let again: Vec<_> = recent
         .iter()
-        .filter(|event| spoilt.contains(&event.entity))
+        .filter(|event| ahead.contains(&event.entity))
         .copied()
         .collect();
     db.record_batch(&again).unwrap();
@@ -318,7 +319,7 @@ fn after_a_clock_that_was_wrong_by_years_forgetting_and_recording_anew_gives_rig
 }
 
 #[test]
-fn threads_that_are_ahead_of_the_clock_are_counted_each() {
+fn events_set_back_of_all_threads_are_counted() {
     let disk = SimDisk::new();
     let db = open_at(&disk, NOW_MS);
     let counted: u64 = std::thread::scope(|scope| {
@@ -347,7 +348,7 @@ fn threads_that_are_ahead_of_the_clock_are_counted_each() {
 }
 
 #[test]
-fn a_failed_call_is_not_counted_as_set_back_and_its_receipt_says_which_events_were() {
+fn a_failed_call_is_not_counted_as_set_back_and_its_receipt_has_the_set_back() {
     for kind in [DiskOperationKind::Write, DiskOperationKind::Sync] {
         let disk = SimDisk::new();
         let db = open_at(&disk, NOW_MS);

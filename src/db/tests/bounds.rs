@@ -1,4 +1,4 @@
-//! Other bounds of co-engagement at open: the reduced state, and the state after a crash inside that open.
+//! New bounds of co-engagement at an open: the reduced state, and the state after a crash inside that open.
 
 use std::collections::BTreeSet;
 
@@ -76,7 +76,7 @@ fn open_with(disk: &SimDisk, bounds: CoEngagementConfig) -> Result<TidalDb, Erro
     TidalDb::open(PATH, with(disk, bounds))
 }
 
-/// The options of an open that takes the bounds as they are.
+/// The options of an open with the stored bounds.
 fn unset(disk: &SimDisk) -> Options {
     options(disk, Durability::EverySynced)
 }
@@ -92,7 +92,8 @@ fn engage(db: &TidalDb, i: u64, users_len: u64, items_len: u64) {
     db.record(&event).unwrap();
 }
 
-/// A database under [`OLD`] in which everything was evicted, some of it since a checkpoint; its state.
+/// A database under [`OLD`] that has reached all its bounds, and its state. A few events are later than its last
+/// checkpoint.
 fn full() -> (SimDisk, Export) {
     let disk = SimDisk::new();
     let db = open_with(&disk, OLD).unwrap();
@@ -115,7 +116,7 @@ fn full() -> (SimDisk, Export) {
     (disk, state)
 }
 
-/// The state within the bounds, by a second implementation of the rules.
+/// The state reduced to the bounds, by a second implementation of the rules.
 fn within(bounds: CoEngagementConfig, state: &Export) -> Export {
     let mut state = state.clone();
     while state.users_by_recency.len() as u64 > bounds.users_max {
@@ -151,7 +152,7 @@ fn stored_bounds(disk: &SimDisk) -> CoEngagementConfig {
 }
 
 #[test]
-fn other_bounds_leave_of_the_state_what_the_rules_say_and_it_stays_so() {
+fn new_bounds_reduce_the_state_by_the_rules_and_it_stays_reduced() {
     let (disk, before) = full();
     let image = content(&disk);
     for bounds in OTHERS {
@@ -174,15 +175,15 @@ fn other_bounds_leave_of_the_state_what_the_rules_say_and_it_stays_so() {
                 db.close().unwrap();
             }
         }
-        // Raising brings nothing back.
+        // Higher bounds restore no dropped record.
         let db = open_with(&disk, OLD).unwrap();
         assert_eq!(db.export().unwrap(), within(OLD, &expected), "{bounds:?}");
     }
 }
 
 #[test]
-fn after_other_bounds_events_count_as_in_a_database_that_always_had_them() {
-    // So little that none of the bounds was reached, whichever was in force.
+fn after_new_bounds_events_count_as_in_a_database_that_always_had_them() {
+    // So few events that no bound is reached.
     let few = |db: &TidalDb| (0..3).for_each(|i| engage(db, i, 3, 5));
     let many = |db: &TidalDb, events: std::ops::Range<u64>| events.for_each(|i| engage(db, i, 12, 20));
     for bounds in &OTHERS[..11] {
@@ -202,7 +203,7 @@ fn after_other_bounds_events_count_as_in_a_database_that_always_had_them() {
             assert_eq!(db.export().unwrap(), state, "{bounds:?}");
             assert_eq!(state.user_rings.len() as u64, bounds.users_max);
             assert_eq!(state.related.len() as u64, bounds.nodes_max);
-            // Later frames are replayed under the bounds that they were recorded under.
+            // Replay applies the later frames under the bounds of their recording.
             let copy = crashed(&disk, &ImageChoice::Synced);
             let replayed = TidalDb::open(PATH, unset(&copy)).unwrap();
             assert!(replayed.recovery_report().frames_replayed > 60);
@@ -212,7 +213,7 @@ fn after_other_bounds_events_count_as_in_a_database_that_always_had_them() {
 }
 
 #[test]
-fn what_an_event_can_change_is_counted_by_the_bounds_in_force() {
+fn the_counted_bytes_of_an_event_follow_the_bounds_in_force() {
     let (disk, _) = full();
     for bounds in [HIGHER, LOWER, OLD] {
         let db = open_with(&disk, bounds).unwrap();
@@ -232,7 +233,7 @@ fn what_an_event_can_change_is_counted_by_the_bounds_in_force() {
 }
 
 #[test]
-fn an_open_crosses_the_points_of_a_checkpoint_once_if_it_changes_bounds_and_never_otherwise() {
+fn an_open_crosses_the_crash_points_of_a_checkpoint_only_if_it_changes_bounds() {
     let (disk, _) = full();
     for (bounds, expected) in [(OLD, 0), (LOWER, 1), (LOWER, 0), (OLD, 1)] {
         let recorder = CrossingRecorder::new();
@@ -251,7 +252,7 @@ fn an_open_crosses_the_points_of_a_checkpoint_once_if_it_changes_bounds_and_neve
 }
 
 #[test]
-fn a_crash_at_either_point_of_that_checkpoint_leaves_the_old_bounds_or_the_new_ones_with_their_state() {
+fn a_crash_at_a_crash_point_of_a_change_of_bounds_leaves_old_or_new_bounds_with_their_state() {
     let (disk, before) = full();
     let image = content(&disk);
     for (point, stored) in [
@@ -279,36 +280,37 @@ fn a_crash_at_either_point_of_that_checkpoint_leaves_the_old_bounds_or_the_new_o
     }
 }
 
-/// Opens copies of the disk with the bounds as they are, with the old ones and with `new` ones. Gives the stored ones.
+/// Opens copies of the disk with the stored bounds, the old bounds and the `new` bounds. Checks their states, and
+/// returns the stored bounds.
 fn check_opens_under_any_bounds(
     disk: &SimDisk,
     before: &Export,
     new: CoEngagementConfig,
-    what: &str,
+    context: &str,
 ) -> CoEngagementConfig {
     let copy = || crashed(disk, &ImageChoice::All);
     let stored = stored_bounds(&copy());
-    assert!(stored == OLD || stored == new, "{what}: {stored:?}");
+    assert!(stored == OLD || stored == new, "{context}: {stored:?}");
     let state = within(stored, before);
     for bounds in [stored, OLD, new] {
         let copy = copy();
-        let db = open_with(&copy, bounds).unwrap_or_else(|error| panic!("{what}: {bounds:?}: {error}"));
+        let db = open_with(&copy, bounds).unwrap_or_else(|error| panic!("{context}: {bounds:?}: {error}"));
         assert_eq!(
             db.export().unwrap(),
             within(bounds, &state),
-            "{what}: {stored:?} {bounds:?}"
+            "{context}: {stored:?} {bounds:?}"
         );
         engage(&db, 60, 10, 18);
         let after = db.export().unwrap();
         drop(db);
         let db = TidalDb::open(PATH, unset(&crashed(&copy, &ImageChoice::Synced))).unwrap();
-        assert_eq!(db.export().unwrap(), after, "{what}: {stored:?} {bounds:?}");
+        assert_eq!(db.export().unwrap(), after, "{context}: {stored:?} {bounds:?}");
     }
     stored
 }
 
 #[test]
-fn an_error_at_any_operation_of_that_open_is_given_as_it_is_and_the_next_open_finds_everything() {
+fn an_error_at_any_operation_of_a_change_of_bounds_is_returned_and_the_next_open_recovers_everything() {
     let (disk, before) = full();
     let image = content(&disk);
     let count = SimDisk::from_image(&image);
@@ -332,7 +334,7 @@ fn an_error_at_any_operation_of_that_open_is_given_as_it_is_and_the_next_open_fi
 }
 
 #[test]
-fn a_database_whose_creation_was_cut_short_takes_other_bounds() {
+fn an_interrupted_creation_accepts_new_bounds() {
     let disk = SimDisk::new();
     drop(open_with(&disk, OLD).unwrap());
     let recording = disk.recording();
@@ -353,7 +355,7 @@ fn a_database_whose_creation_was_cut_short_takes_other_bounds() {
             assert_eq!(db.export().unwrap(), state, "after operation {ordinal}: {choice}");
         }
     }
-    assert!(existing > 3, "{existing} were made under the old bounds");
+    assert!(existing > 3, "{existing} were created under the old bounds");
 }
 
 /// Tests of more than a second, which the quick set leaves out.
@@ -361,25 +363,25 @@ mod full {
     use super::*;
 
     #[test]
-    fn a_power_loss_at_any_operation_of_that_open_leaves_the_old_bounds_or_the_new_ones_with_their_state() {
+    fn a_power_loss_at_any_operation_of_a_change_of_bounds_leaves_old_or_new_bounds_with_their_state() {
         for new in [LOWER, HIGHER, MIXED] {
             let (disk, before) = full();
             let begin = disk.operations_len();
             drop(open_with(&disk, new).unwrap());
             let recording = disk.recording();
             let mut images = recording.images();
-            let mut seen = BTreeSet::new();
+            let mut image_hashes = BTreeSet::new();
             let (mut old, mut changed) = (0, 0);
             for ordinal in begin..recording.len() {
                 images.seek(ordinal, Side::After).unwrap();
                 let choices = images.choices(DiskModel::WEAKEST, 12, 1).choices;
                 for choice in choices
                     .into_iter()
-                    .filter(|choice| seen.insert(images.image_hash(choice)))
+                    .filter(|choice| image_hashes.insert(images.image_hash(choice)))
                 {
                     let copy = SimDisk::from_image(&images.image(&choice));
-                    let what = format!("after operation {ordinal}: {choice}");
-                    match check_opens_under_any_bounds(&copy, &before, new, &what) {
+                    let context = format!("after operation {ordinal}: {choice}");
+                    match check_opens_under_any_bounds(&copy, &before, new, &context) {
                         OLD => old += 1,
                         _ => changed += 1,
                     }
@@ -393,7 +395,7 @@ mod full {
     }
 
     #[test]
-    fn a_signal_appended_together_with_other_bounds_is_persisted_with_them_or_not_at_all() {
+    fn a_signal_appended_together_with_new_bounds_is_stored_with_them_or_not() {
         let (disk, before) = full();
         let begin = disk.operations_len();
         let mut both = with(&disk, LOWER);

@@ -1,4 +1,5 @@
-//! Closing: against a second close, a late checkpoint, a storage engine that writes when dropped; and again and again.
+//! The close: with a second close, a late checkpoint, a storage engine that writes when it is dropped; and repeated
+//! closes.
 
 use std::sync::Mutex;
 
@@ -9,12 +10,12 @@ use crate::testing::faults::ForwardingStorage;
 use crate::testing::{CrashAction, CrashInjector, CrashPoint, run_with_crash};
 
 #[test]
-fn a_second_close_does_not_unlock_what_the_first_is_still_writing() {
+fn a_second_close_does_not_release_the_lock_while_the_first_one_writes() {
     let disk = SimDisk::new();
     let db = Arc::new(open(&disk, Durability::EverySynced).unwrap());
     record(&db, 0).unwrap();
-    let seen = Arc::new(Mutex::new(None));
-    let (again, other, slot) = (Arc::clone(&db), disk.clone(), Arc::clone(&seen));
+    let results = Arc::new(Mutex::new(None));
+    let (again, other, slot) = (Arc::clone(&db), disk.clone(), Arc::clone(&results));
     let action = CrashAction::call(move |_, _| {
         let closed = again.close();
         let opened = open(&other, Durability::EverySynced);
@@ -22,21 +23,21 @@ fn a_second_close_does_not_unlock_what_the_first_is_still_writing() {
     });
     let injector = CrashInjector::with_action(CrashPoint::CheckpointPreFlush, 0, action);
     run_with_crash(&injector, || db.close()).unwrap().unwrap();
-    let (closed, opened) = seen.lock().unwrap().take().unwrap();
+    let (closed, opened) = results.lock().unwrap().take().unwrap();
     assert!(matches!(closed, Err(Error::Closed)), "{closed:?}");
     assert!(matches!(opened, Err(Error::Locked { .. })), "{opened:?}");
     open(&disk, Durability::EverySynced).unwrap();
 }
 
 #[test]
-fn a_checkpoint_that_was_asked_for_before_the_close_and_comes_after_it_writes_nothing() {
+fn a_checkpoint_that_was_delayed_until_after_the_close_writes_nothing() {
     let (disk, storage) = (SimDisk::new(), MemoryStore::new());
     let options = options(&disk, Durability::EverySynced);
     let db = TidalDb::open_with_storage(PATH, options, Arc::new(storage)).unwrap();
     record(&db, 0).unwrap();
     db.close().unwrap();
     let operations = disk.operations_len();
-    // The call looked whether the handle is open, and was then held up.
+    // The checkpoint as after a delay: the call has checked that the handle is open, then the close ran.
     let shared = &db.shared;
     let late = shared.checkpointer.checkpoint(
         &shared.ledger,
@@ -47,18 +48,18 @@ fn a_checkpoint_that_was_asked_for_before_the_close_and_comes_after_it_writes_no
     assert_eq!(
         disk.operations_len(),
         operations,
-        "the lock is another one's by now"
+        "another handle may have the lock now"
     );
 }
 
 #[test]
-fn a_change_of_a_collection_that_was_asked_for_before_the_close_and_comes_after_it_writes_nothing() {
+fn a_change_of_a_collection_that_was_delayed_until_after_the_close_writes_nothing() {
     let disk = SimDisk::new();
     let db = open(&disk, Durability::EverySynced).unwrap();
     db.create_collection("saved").unwrap();
     db.close().unwrap();
     let operations = disk.operations_len();
-    // The calls looked whether the handle is open, and were then held up.
+    // The changes as after a delay: the calls have checked that the handle is open, then the close ran.
     let collections = &db.shared.collections;
     let late = [
         collections.create_collection(b"late"),
@@ -72,7 +73,7 @@ fn a_change_of_a_collection_that_was_asked_for_before_the_close_and_comes_after_
 }
 
 #[test]
-fn opening_and_closing_again_and_again_piles_up_no_segments() {
+fn repeated_opens_and_closes_leave_at_most_two_segments() {
     let disk = SimDisk::new();
     for round in 0..6 {
         let db = open(&disk, Durability::EverySynced).unwrap();
@@ -92,8 +93,8 @@ fn opening_and_closing_again_and_again_piles_up_no_segments() {
 }
 
 #[test]
-fn closing_right_after_a_checkpoint_leaves_no_old_log_to_read() {
-    // A close found nothing new after a checkpoint and left the whole last segment to be read and copied.
+fn a_close_directly_after_a_checkpoint_removes_the_old_log() {
+    // Regression: after a checkpoint a close found no change and left the whole last segment for the next open.
     let disk = SimDisk::new();
     let options = options(&disk, Durability::EverySynced).segment_bytes_max(1 << 20);
     let db = TidalDb::open(PATH, options).unwrap();
@@ -109,7 +110,7 @@ fn closing_right_after_a_checkpoint_leaves_no_old_log_to_read() {
     };
     assert!(
         bytes(&disk) > 8192,
-        "the log is too short to tell: {}",
+        "the log is too short for this test: {}",
         bytes(&disk)
     );
     db.close().unwrap();
@@ -121,7 +122,7 @@ fn closing_right_after_a_checkpoint_leaves_no_old_log_to_read() {
 }
 
 #[test]
-fn the_lock_is_held_until_the_storage_engine_is_gone() {
+fn the_lock_is_held_until_the_storage_engine_is_dropped() {
     struct Probe(SimDisk, Arc<Mutex<Option<bool>>>);
     impl Drop for Probe {
         // Some engines write when they are dropped.
@@ -142,7 +143,7 @@ fn the_lock_is_held_until_the_storage_engine_is_gone() {
     assert_eq!(disk.locks_held(), []);
 }
 
-/// The disk of a database that was closed after changes of collections alone, in a session of their own.
+/// The disk of a database whose last session changed only collections, and closed.
 fn closed_after_changes(durability: Durability) -> SimDisk {
     let disk = SimDisk::new();
     open(&disk, durability).unwrap().close().unwrap();
@@ -191,7 +192,7 @@ fn after_a_close_a_store_whose_last_file_is_cut_or_missing_is_refused_or_has_eve
 }
 
 #[test]
-fn a_close_marker_says_nothing_of_changes_in_a_later_session() {
+fn a_close_marker_promises_no_changes_of_a_later_session() {
     for durability in POLICIES {
         let disk = closed_after_changes(durability);
         let db = open(&disk, durability).unwrap();
@@ -205,10 +206,10 @@ fn a_close_marker_says_nothing_of_changes_in_a_later_session() {
 }
 
 #[test]
-fn a_crash_at_any_operation_of_a_close_leaves_every_durable_change_and_no_refusal() {
+fn a_crash_at_any_operation_of_a_close_leaves_a_database_that_opens_with_every_durable_change() {
     use crate::testing::sim_disk::{DiskModel, Side};
     let mut recovered = 0;
-    // With an event the close makes a checkpoint, whose flush covers the change too.
+    // With an event the close makes a checkpoint. Its flush makes the change of the collection durable too.
     for (durability, has_event) in POLICIES
         .into_iter()
         .flat_map(|policy| [(policy, false), (policy, true)])
@@ -229,13 +230,13 @@ fn a_crash_at_any_operation_of_a_close_leaves_every_durable_change_and_no_refusa
             images.seek(ordinal, Side::After).unwrap();
             for choice in images.choices(DiskModel::WEAKEST, 200, 1).choices {
                 let copy = SimDisk::from_image(&images.image(&choice));
-                let what = format!("{durability:?}, {has_event}, after operation {ordinal}: {choice}");
-                let db = open(&copy, durability).unwrap_or_else(|error| panic!("{what}: {error}"));
+                let context = format!("{durability:?}, {has_event}, after operation {ordinal}: {choice}");
+                let db = open(&copy, durability).unwrap_or_else(|error| panic!("{context}: {error}"));
                 let members = db.collection_members("saved").unwrap().len();
                 let is_last = ordinal + 1 == recording.len();
                 assert!(
                     members == 1 || (members == 0 && !is_last && durability != POLICIES[0]),
-                    "{what}"
+                    "{context}"
                 );
                 recovered += 1;
             }

@@ -4,24 +4,24 @@ use super::*;
 use crate::storage::MemoryStore;
 use crate::testing::{CrashAction, CrashInjector, CrashPoint, run_with_crash};
 
-/// Runs `operation` and looks at the handle, from within, at the first crossing of `point`.
+/// Runs `operation`, and returns the result of `look` at the first crossing of `point`.
 fn at_point<T: Send + 'static>(
     point: CrashPoint,
     db: &Arc<TidalDb>,
     operation: impl FnOnce(&TidalDb),
     look: impl Fn(&TidalDb) -> T + Send + Sync + 'static,
 ) -> T {
-    let seen = Arc::new(std::sync::Mutex::new(None));
-    let (slot, inner) = (Arc::clone(&seen), Arc::clone(db));
+    let observed = Arc::new(std::sync::Mutex::new(None));
+    let (slot, inner) = (Arc::clone(&observed), Arc::clone(db));
     let action = CrashAction::call(move |_, _| *slot.lock().unwrap() = Some(look(&inner)));
     let injector = CrashInjector::with_action(point, 0, action);
     run_with_crash(&injector, || operation(db)).unwrap();
-    let result = seen.lock().unwrap().take();
+    let result = observed.lock().unwrap().take();
     result.expect("the point was crossed")
 }
 
 #[test]
-fn before_the_hot_tier_is_updated_the_log_has_the_event_and_memory_does_not() {
+fn the_log_has_an_event_before_memory_has_it() {
     let disk = SimDisk::new();
     let db = Arc::new(open(&disk, Durability::EverySynced).unwrap());
     let look = |db: &TidalDb| {
@@ -45,7 +45,7 @@ fn before_the_hot_tier_is_updated_the_log_has_the_event_and_memory_does_not() {
 }
 
 #[test]
-fn an_event_is_in_the_file_when_the_append_has_returned() {
+fn the_file_has_an_event_when_the_append_has_returned() {
     for policy in POLICIES {
         let disk = SimDisk::new();
         let db = Arc::new(open(&disk, policy).unwrap());
@@ -63,7 +63,7 @@ fn an_event_is_in_the_file_when_the_append_has_returned() {
 }
 
 #[test]
-fn storage_has_the_member_before_memory_does() {
+fn storage_has_a_member_before_memory_has_it() {
     let (disk, storage) = (SimDisk::new(), MemoryStore::new());
     let options = options(&disk, Durability::EverySynced);
     let db = Arc::new(TidalDb::open_with_storage(PATH, options, Arc::new(storage.clone())).unwrap());
@@ -93,7 +93,7 @@ fn storage_has_the_member_before_memory_does() {
 }
 
 #[test]
-fn after_a_panic_inside_an_apply_reads_and_writes_say_poisoned_and_the_drop_writes_nothing() {
+fn after_a_panic_inside_an_apply_all_calls_fail_with_poisoned_and_the_drop_writes_nothing() {
     let points = [
         CrashPoint::WalPreAggregate,
         CrashPoint::SignalAggregationUpdate,
@@ -111,9 +111,9 @@ fn after_a_panic_inside_an_apply_reads_and_writes_say_poisoned_and_the_drop_writ
         let injector = CrashInjector::new(point, 0);
         assert_eq!(run_with_crash(&injector, || record(&db, 3)).unwrap_err(), point);
         let operations = disk.operations_len();
-        let poisoned = |what: &str, result: Option<Error>| {
+        let poisoned = |call: &str, result: Option<Error>| {
             let Some(Error::Poisoned { cause }) = result else {
-                panic!("{point}: {what} gave {result:?}")
+                panic!("{point}: {call} returned {result:?}")
             };
             assert!(
                 matches!(*cause, Error::Panicked { operation: "apply" }),
@@ -160,7 +160,7 @@ fn after_a_panic_inside_an_apply_reads_and_writes_say_poisoned_and_the_drop_writ
 }
 
 #[test]
-fn after_a_panic_in_a_checkpoint_reads_continue_and_writes_say_poisoned() {
+fn after_a_panic_in_a_checkpoint_reads_continue_and_writes_fail_with_poisoned() {
     for point in [CrashPoint::CheckpointPreFlush, CrashPoint::CheckpointPostFlush] {
         let disk = SimDisk::new();
         let db = open(&disk, Durability::EverySynced).unwrap();
@@ -181,7 +181,7 @@ fn after_a_panic_in_a_checkpoint_reads_continue_and_writes_say_poisoned() {
 }
 
 #[test]
-fn after_a_panic_in_a_change_of_a_collection_nothing_is_read_any_more() {
+fn after_a_panic_in_a_change_of_a_collection_reads_and_writes_fail() {
     let disk = SimDisk::new();
     let db = open(&disk, Durability::EverySynced).unwrap();
     db.create_collection("saved").unwrap();
@@ -199,7 +199,7 @@ fn after_a_panic_in_a_change_of_a_collection_nothing_is_read_any_more() {
 }
 
 #[test]
-fn replay_crosses_the_points_of_the_tiers_and_never_those_of_the_log() {
+fn replay_crosses_the_crash_points_of_the_tiers_and_never_those_of_the_log() {
     use crate::testing::{CrossingRecorder, scoped_recorder};
     let disk = SimDisk::new();
     let db = open(&disk, Durability::EverySynced).unwrap();

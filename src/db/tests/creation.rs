@@ -1,10 +1,11 @@
-//! Creating and reopening a database: a crash at any moment of it leaves one that opens, and what is acknowledged stays.
+//! The creation and the reopening of a database: a crash at any operation leaves a database that opens with all
+//! acknowledged calls.
 
 use super::*;
 use crate::testing::sim_disk::{DiskModel, Side};
 
 #[test]
-fn a_crash_at_any_operation_of_the_first_open_leaves_a_database_that_opens_and_keeps_what_follows() {
+fn a_crash_at_any_operation_of_the_first_open_leaves_a_database_that_opens_and_records() {
     let mut recovered = 0;
     for durability in POLICIES {
         let disk = SimDisk::new();
@@ -15,14 +16,14 @@ fn a_crash_at_any_operation_of_the_first_open_leaves_a_database_that_opens_and_k
             images.seek(ordinal, Side::After).unwrap();
             for choice in images.choices(DiskModel::WEAKEST, 200, 1).choices {
                 let copy = SimDisk::from_image(&images.image(&choice));
-                let what = format!("{durability:?}, after operation {ordinal}: {choice}");
-                let db = open(&copy, durability).unwrap_or_else(|error| panic!("{what}: {error}"));
+                let context = format!("{durability:?}, after operation {ordinal}: {choice}");
+                let db = open(&copy, durability).unwrap_or_else(|error| panic!("{context}: {error}"));
                 record(&db, 0).unwrap();
                 db.sync().unwrap();
                 drop(db);
                 let copy = crashed(&copy, &ImageChoice::Synced);
-                let db = open(&copy, durability).unwrap_or_else(|error| panic!("{what}: {error}"));
-                assert_eq!(db.export().unwrap(), state_after(1), "{what}");
+                let db = open(&copy, durability).unwrap_or_else(|error| panic!("{context}: {error}"));
+                assert_eq!(db.export().unwrap(), state_after(1), "{context}");
                 recovered += 1;
             }
         }
@@ -31,7 +32,7 @@ fn a_crash_at_any_operation_of_the_first_open_leaves_a_database_that_opens_and_k
 }
 
 #[test]
-fn a_database_that_a_process_crash_left_half_made_is_made_durable_by_the_next_open() {
+fn the_next_open_makes_a_partly_created_database_durable() {
     let disk = SimDisk::new();
     drop(open(&disk, Durability::EverySynced).unwrap());
     let operations = disk.operations_len();
@@ -45,7 +46,7 @@ fn a_database_that_a_process_crash_left_half_made_is_made_durable_by_the_next_op
             open(&disk, Durability::EverySynced).is_err(),
             "operation {ordinal} failed"
         );
-        // The next process finds what was written, synced or not.
+        // The next process finds all writes, synced or not.
         disk.clear_faults();
         let db = open(&disk, Durability::EverySynced).unwrap();
         record(&db, 0).unwrap();
@@ -61,7 +62,7 @@ fn a_database_that_a_process_crash_left_half_made_is_made_durable_by_the_next_op
 }
 
 #[test]
-fn a_crash_at_any_operation_of_a_reopening_loses_nothing_and_makes_nothing_up() {
+fn a_crash_at_any_operation_of_a_reopening_leaves_a_state_of_acknowledged_events() {
     let disk = SimDisk::new();
     let db = open(&disk, Durability::EverySynced).unwrap();
     for i in 0..12 {
@@ -70,7 +71,7 @@ fn a_crash_at_any_operation_of_a_reopening_loses_nothing_and_makes_nothing_up() 
             db.checkpoint().unwrap();
         }
     }
-    // One more that is written and was never synced.
+    // One more event that is written and not synced.
     disk.fail_next(
         crate::testing::sim_disk::DiskOperationKind::Sync,
         crate::testing::sim_disk::Fault::ErrorBefore(std::io::ErrorKind::Other),
@@ -86,14 +87,15 @@ fn a_crash_at_any_operation_of_a_reopening_loses_nothing_and_makes_nothing_up() 
         images.seek(ordinal, Side::After).unwrap();
         for choice in images.choices(DiskModel::WEAKEST, 200, 1).choices {
             let copy = SimDisk::from_image(&images.image(&choice));
-            let what = format!("after operation {ordinal}: {choice}");
-            let db = open(&copy, Durability::EverySynced).unwrap_or_else(|error| panic!("{what}: {error}"));
+            let context = format!("after operation {ordinal}: {choice}");
+            let db =
+                open(&copy, Durability::EverySynced).unwrap_or_else(|error| panic!("{context}: {error}"));
             let len = db.recovery_report().last_sequence;
-            // The marker of the checkpoint takes a number too.
+            // The marker of the checkpoint has a sequence number too.
             let events = len - 1;
-            assert!((12..=13).contains(&events), "{what}: {events} events");
+            assert!((12..=13).contains(&events), "{context}: {events} events");
             lens[events as usize - 12] += 1;
-            assert_eq!(db.export().unwrap(), state_after(events), "{what}");
+            assert_eq!(db.export().unwrap(), state_after(events), "{context}");
             recovered += 1;
         }
     }

@@ -1,10 +1,10 @@
-//! Damaged logs: every cut and flipped byte opens to a legal prefix or is refused, with nothing changed.
+//! Damaged logs: an open of a log with any cut or flipped byte recovers a legal prefix, or refuses and changes nothing.
 
 use super::*;
 
 const LEN: u64 = 36;
 
-/// A database of several segments whose last events were never synced, and the state after each event.
+/// A database of several segments whose last events are not synced, and the state after each event.
 fn sample() -> (Image, Vec<Export>) {
     let disk = SimDisk::new();
     let db = open(&disk, Durability::OperatingSystem).unwrap();
@@ -15,14 +15,14 @@ fn sample() -> (Image, Vec<Export>) {
     (content(&disk), (0..=LEN).map(state_after).collect())
 }
 
-/// Opens a damaged image. Gives how many events it holds, or nothing if it is refused.
+/// Opens a damaged image. Returns the number of its events, or `None` if the open refuses it.
 fn outcome(image: &Image, states: &[Export], what: &str) -> Option<usize> {
     let disk = SimDisk::from_image(image);
     match open(&disk, Durability::OperatingSystem) {
         Ok(db) => {
             let found = db.export().unwrap();
             let len = states.iter().position(|state| *state == found);
-            let len = len.unwrap_or_else(|| panic!("{what}: the state is that of no prefix"));
+            let len = len.unwrap_or_else(|| panic!("{what}: no prefix has this state"));
             assert_eq!(db.last_sequence(), len as u64, "{what}");
             Some(len)
         }
@@ -44,8 +44,8 @@ fn outcome(image: &Image, states: &[Export], what: &str) -> Option<usize> {
     }
 }
 
-/// The first sequence number of each segment, and how many events are promised as synced by a later segment.
-fn promised(segments: &[String]) -> usize {
+/// The number of events that the last segment promises as synced: all events of earlier segments.
+fn promised_len(segments: &[String]) -> usize {
     let last = segments.last().unwrap();
     let name = last.rsplit('/').next().unwrap();
     name[..20].parse::<usize>().unwrap() - 1
@@ -90,7 +90,7 @@ fn a_bad_frame_that_only_the_checkpoint_promises_as_synced_is_corruption() {
     let log = content(&disk);
     db.checkpoint().unwrap();
     drop(db);
-    // The log as it was before the marker, so that nothing in it promises its last frame.
+    // The log before the marker, so that only the checkpoint promises its last frame.
     let mut damaged = content(&disk);
     let segment = log_files(&log).pop().unwrap();
     let mut bytes = log.file(&segment).unwrap().to_vec();
@@ -110,7 +110,7 @@ fn a_bad_frame_that_only_the_checkpoint_promises_as_synced_is_corruption() {
 }
 
 #[test]
-fn closing_promises_everything_so_that_the_last_group_cannot_be_dropped_in_silence() {
+fn a_close_promises_all_frames_so_a_damaged_frame_is_never_dropped() {
     let disk = SimDisk::new();
     let db = open(&disk, Durability::OperatingSystem).unwrap();
     for i in 0..3 {
@@ -122,7 +122,7 @@ fn closing_promises_everything_so_that_the_last_group_cannot_be_dropped_in_silen
     let segment = log_files(&image).pop().unwrap();
     let bytes = image.file(&segment).unwrap().to_vec();
     let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
-    // Below the close frame, which is the last one and has 40 bytes, nothing may be dropped.
+    // No frame before the close marker may be dropped. The marker is the last frame and has 40 bytes.
     for offset in 80..end - 40 {
         let mut flipped = bytes.clone();
         flipped[offset] ^= 0x10;
@@ -136,7 +136,7 @@ fn closing_promises_everything_so_that_the_last_group_cannot_be_dropped_in_silen
     }
 }
 
-/// Every 32 bytes at a multiple of 8 in the files of a database, headers of frames and records among them.
+/// All 32 bytes that begin at a multiple of 8 in the files of a database. Headers of frames and records are among them.
 fn possible_headers(image: &Image) -> Vec<Vec<u8>> {
     const LEN: usize = 32;
     let dirs = ["log", "store"].map(|dir| format!("{PATH}/{dir}"));
@@ -152,7 +152,7 @@ fn possible_headers(image: &Image) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// The image of an open database whose last write, to the last file in `dir`, is torn in its header.
+/// The image of an open database in which the last write to the last file in `dir` is torn in its header.
 fn with_a_torn_write(disk: &SimDisk, dir: &str, before: &Image) -> Image {
     let dir = format!("{PATH}/{dir}");
     let mut image = content(disk);
@@ -167,7 +167,7 @@ fn with_a_torn_write(disk: &SimDisk, dir: &str, before: &Image) -> Image {
 }
 
 #[test]
-fn application_bytes_that_copy_a_header_of_ours_are_no_promise_no_frame_and_no_record() {
+fn application_bytes_that_equal_a_header_of_the_engine_are_not_read_as_a_header() {
     let made = |id: u128, len: u64| {
         let disk = SimDisk::new();
         let options = options(&disk, Durability::OperatingSystem)
@@ -182,11 +182,12 @@ fn application_bytes_that_copy_a_header_of_ours_are_no_promise_no_frame_and_no_r
         }
         (disk, db)
     };
-    // Of another database that has come further, so that its frames and records promise more.
+    // The headers are from another database with more events, so that its frames and records promise more.
     let headers = possible_headers(&content(&made(8, 12).0));
     assert!(headers.len() > 200, "{}", headers.len());
     for header in headers {
-        // The cohorts of a frame's first event begin 4 bytes after a multiple of 8, the name of a collection at one.
+        // The cohorts of the first event of a frame begin 4 bytes after a multiple of 8. The name of a collection
+        // begins at a multiple of 8.
         let mut cohorts = [&[0; 4], header.as_slice(), header.as_slice()].concat();
         cohorts.resize(cohorts.len().next_multiple_of(8), 0);
         let (words, _) = cohorts.as_chunks();
@@ -211,7 +212,7 @@ fn application_bytes_that_copy_a_header_of_ours_are_no_promise_no_frame_and_no_r
     }
 }
 
-/// The image `newer` with the files of the store as they are in `older`.
+/// The image `newer` with the files of the store from `older`.
 fn with_store_of(newer: &Image, older: &Image) -> Image {
     let store = format!("{PATH}/store");
     let mut mixed = Image::new();
@@ -228,7 +229,7 @@ fn with_store_of(newer: &Image, older: &Image) -> Image {
 }
 
 #[test]
-fn an_older_copy_of_the_store_restored_over_a_newer_one_is_refused() {
+fn a_store_that_was_replaced_by_an_older_copy_is_refused() {
     for closed in [true, false] {
         let disk = SimDisk::new();
         let db = open(&disk, Durability::EverySynced).unwrap();
@@ -237,7 +238,7 @@ fn an_older_copy_of_the_store_restored_over_a_newer_one_is_refused() {
         }
         let older = content(&disk);
         if closed {
-            // Then the log begins again, and the frames that the checkpoint covers are gone.
+            // A close begins a new log, without the frames that the checkpoint covers.
             db.close().unwrap();
         } else {
             db.checkpoint().unwrap();
@@ -285,7 +286,7 @@ fn a_log_that_ends_before_the_promise_of_the_checkpoint_is_refused_with_this_cau
 
 #[test]
 fn a_damaged_checkpoint_whose_frames_were_trimmed_is_corruption_with_file_and_offset() {
-    // The checkpoint is the last record, so it looks torn, and the log seems to lack segments.
+    // The checkpoint is the last record, so it looks like a torn write, and segments of the log seem to be missing.
     let disk = SimDisk::new();
     let db = open(&disk, Durability::EverySynced).unwrap();
     for i in 0..LEN {
@@ -321,7 +322,7 @@ fn a_damaged_checkpoint_whose_frames_were_trimmed_is_corruption_with_file_and_of
 }
 
 #[test]
-fn a_reading_error_is_neither_a_torn_tail_nor_corruption() {
+fn a_read_error_is_not_reported_as_a_torn_tail_or_corruption() {
     use crate::testing::sim_disk::{DiskOperationKind, Fault, SimDiskOptions};
     let (image, _) = sample();
     let options = SimDiskOptions {
@@ -347,11 +348,11 @@ mod full {
     use super::*;
 
     #[test]
-    fn a_log_cut_at_any_byte_opens_to_a_legal_prefix_or_is_refused() {
+    fn a_log_cut_at_any_byte_recovers_a_legal_prefix_or_is_refused() {
         let (image, states) = sample();
         let segments = log_files(&image);
         assert!(segments.len() > 3);
-        let promised = promised(&segments);
+        let promised = promised_len(&segments);
         let mut shortened = 0;
         for segment in &segments {
             let bytes = image.file(segment).unwrap().to_vec();
@@ -368,7 +369,7 @@ mod full {
                         );
                         shortened += usize::from(found < LEN as usize);
                     }
-                    None => assert!(!is_last || len < 80, "{what}: a torn tail is no corruption"),
+                    None => assert!(!is_last || len < 80, "{what}: a torn tail was refused"),
                 }
             }
         }
@@ -376,10 +377,10 @@ mod full {
     }
 
     #[test]
-    fn a_log_with_any_byte_flipped_opens_to_a_legal_prefix_or_is_refused() {
+    fn a_log_with_any_flipped_byte_recovers_a_legal_prefix_or_is_refused() {
         let (image, states) = sample();
         let segments = log_files(&image);
-        let promised = promised(&segments);
+        let promised = promised_len(&segments);
         let (mut refused, mut opened) = (0, 0);
         for segment in &segments {
             let bytes = image.file(segment).unwrap().to_vec();
@@ -408,8 +409,9 @@ mod full {
     }
 
     #[test]
-    fn a_closed_database_with_any_bit_of_its_store_flipped_is_refused_or_misses_nothing() {
-        // The store's last record was taken for a torn one, and an acknowledged member of a collection was gone.
+    fn a_closed_database_with_any_flipped_bit_in_its_store_is_refused_or_complete() {
+        // Regression: the open read the last record of the store as a torn write, and an acknowledged member of a
+        // collection was lost.
         let disk = SimDisk::new();
         let db = open(&disk, Durability::OperatingSystem).unwrap();
         record(&db, 0).unwrap();

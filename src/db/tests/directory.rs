@@ -1,5 +1,5 @@
-//! The directory of an open database on a real disk is renamed, replaced or removed, and its lock file is removed. Tests with
-//! several processes are in `tests/processes`.
+//! The directory of an open database on a real disk is renamed, replaced or removed, and its lock file is removed.
+//! Tests with several processes are in `tests/processes`.
 
 #![expect(
     clippy::disallowed_methods,
@@ -24,8 +24,7 @@ fn open_at(path: &Path, files: impl FileAccess + 'static, durability: Durability
 }
 
 #[test]
-fn without_a_lock_of_the_directory_a_removed_lock_file_ends_writing_at_the_next_sync_rotation_or_checkpoint()
-{
+fn if_only_the_lock_file_is_locked_its_removal_ends_writes_at_the_next_sync_rotation_or_checkpoint() {
     let rotation: DirectoryCall = |db| (1..100).try_for_each(|i| record(db, i).map(drop));
     let calls: [(Durability, DirectoryCall); 5] = [
         (Durability::EverySynced, |db| record(db, 1).map(drop)),
@@ -57,7 +56,7 @@ fn without_a_lock_of_the_directory_a_removed_lock_file_ends_writing_at_the_next_
 }
 
 #[test]
-fn without_a_lock_of_the_directory_a_close_that_only_ends_the_storage_engine_checks_the_lock_file() {
+fn if_only_the_lock_file_is_locked_a_close_without_a_checkpoint_checks_it() {
     let root = TempDir::new("directory");
     let db = open_at(
         root.path(),
@@ -76,7 +75,7 @@ fn without_a_lock_of_the_directory_a_close_that_only_ends_the_storage_engine_che
 }
 
 #[test]
-fn a_removed_directory_ends_writing_under_every_policy_however_it_is_reached() {
+fn a_removed_directory_ends_writes_under_every_policy() {
     for durability in POLICIES {
         for removed in ["", "log", "store"] {
             for by_name in [false, true] {
@@ -119,7 +118,7 @@ fn a_handle_that_holds_the_lock_of_the_directory_needs_no_lock_file() {
 #[test]
 fn a_second_open_of_this_process_does_not_open_the_lock_file() {
     let root = TempDir::new("directory");
-    // An open of the name would fail with another error than `Locked`.
+    // An open of the file by its name would fail with another error than `Locked`.
     let replace = || {
         drop(fs::remove_file(root.path().join("LOCK")));
         fs::create_dir_all(root.path().join("LOCK")).unwrap();
@@ -189,7 +188,7 @@ fn the_error_for_a_symbolic_link_to_no_directory_names_link_and_target() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn the_error_names_a_file_system_that_cannot_sync_a_directory_as_the_cause() {
+fn the_error_names_a_file_system_that_cannot_sync_directories() {
     // Regression: the error was "Invalid argument". `/proc` is such a file system.
     let error = RealFiles.sync_dir(Path::new("/proc")).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::Unsupported);
@@ -197,7 +196,7 @@ fn the_error_names_a_file_system_that_cannot_sync_a_directory_as_the_cause() {
 }
 
 #[test]
-fn the_parent_is_synced_before_the_lock_file_is_made_and_never_again() {
+fn the_parent_is_synced_once_before_the_lock_file_is_created() {
     use crate::testing::sim_disk::DiskOperationKind as Kind;
     let calls = |disk: &SimDisk| -> Vec<_> {
         let recording = disk.recording();
@@ -225,7 +224,7 @@ fn the_parent_is_synced_before_the_lock_file_is_made_and_never_again() {
 }
 
 #[test]
-fn an_open_after_one_that_failed_to_sync_the_parent_syncs_it() {
+fn after_a_failed_sync_of_the_parent_the_next_open_syncs_it() {
     use crate::testing::sim_disk::{DiskOperationKind, Fault};
     let disk = SimDisk::new();
     disk.fail_next(
@@ -241,7 +240,7 @@ fn an_open_after_one_that_failed_to_sync_the_parent_syncs_it() {
 }
 
 #[test]
-fn the_directory_and_the_lock_file_are_locked_each_and_where_a_directory_cannot_be_locked_the_file_alone() {
+fn the_lock_file_is_always_locked_and_the_directory_if_the_file_system_can_lock_it() {
     let is_locked = |path: &Path| {
         let tried = fs::File::open(path).unwrap().try_lock();
         matches!(tried, Err(fs::TryLockError::WouldBlock))
@@ -264,7 +263,7 @@ fn the_directory_and_the_lock_file_are_locked_each_and_where_a_directory_cannot_
 }
 
 #[test]
-fn a_change_of_a_collection_is_not_acknowledged_once_the_store_or_the_lock_is_removed() {
+fn a_change_of_a_collection_is_not_acknowledged_after_the_store_or_the_lock_was_removed() {
     let changes: [DirectoryCall; 4] = [
         |db| db.create_collection("other").map(drop),
         |db| db.add_to_collection("saved", EntityId(2)).map(drop),
@@ -304,7 +303,7 @@ fn a_checkpoint_after_the_lock_was_lost_writes_nothing_to_the_storage_engine() {
 }
 
 #[test]
-fn a_store_elsewhere_whose_directory_was_removed_ends_trimming_and_closing() {
+fn a_removed_directory_of_a_store_elsewhere_makes_trims_and_closes_fail() {
     let checkpoint: DirectoryCall = |db| db.checkpoint().map(drop);
     let orders: [&[DirectoryCall]; 2] = [&[checkpoint, TidalDb::close], &[TidalDb::close]];
     for calls in orders {
@@ -343,7 +342,7 @@ fn a_store_elsewhere_whose_directory_was_removed_ends_trimming_and_closing() {
 }
 
 #[test]
-fn a_close_that_checkpoints_nothing_fails_if_the_directory_of_a_store_elsewhere_was_removed() {
+fn a_removed_directory_of_a_store_elsewhere_makes_a_close_without_a_checkpoint_fail() {
     let (root, store_root) = (TempDir::new("directory"), TempDir::new("directory"));
     let store = FileStore::open(
         Arc::new(RealFiles),
@@ -363,7 +362,7 @@ mod full {
     use super::*;
 
     #[test]
-    fn a_replaced_directory_that_is_reached_by_name_ends_writing_and_the_other_database_is_not_changed() {
+    fn a_replaced_directory_that_is_reached_by_name_ends_writes_and_the_new_database_is_not_changed() {
         let policies = || POLICIES.into_iter();
         let with_dir_locks = policies().map(|durability| (FilesByName::WithDirLocks, durability));
         let without = policies().map(|durability| (FilesByName::WithoutDirLocks, durability));
@@ -402,7 +401,7 @@ mod full {
             let export = old.export().unwrap();
             assert!(
                 export == state_after(acknowledged) || export == state_after(acknowledged + 1),
-                "{acknowledged} and perhaps the one whose outcome is unknown"
+                "{acknowledged} events, and perhaps the event whose outcome is unknown"
             );
         }
     }

@@ -1,6 +1,6 @@
-//! Every kind of failure at every file operation, in opening and in a workload of every kind of call: the call in
-//! progress says what failed and where, everything after it says the same, nothing is tried again, and what was
-//! acknowledged is there once the cause is gone.
+//! Every kind of failure at every file operation, in an open and in a workload of every kind of call. The error of the
+//! call in progress names the failed operation and the path. All later calls fail with the same cause, and no operation
+//! is tried again. After the cause is removed, an open recovers all acknowledged calls.
 
 use std::io::ErrorKind;
 
@@ -13,8 +13,8 @@ use crate::testing::workload::{Workload, is_ahead_of_clock, standard_schema, tin
 const SEED: u64 = 7;
 const OPERATIONS: usize = 45;
 
-/// No space, an error of the device, no permission, an interruption; before the operation, after it, in the middle of it;
-/// a sync that lost what it was to make durable.
+/// No space, an error of the device, no permission, an interruption; before, after and in the middle of the operation;
+/// and a sync that lost its writes.
 const FAULTS: [Fault; 8] = [
     Fault::ErrorBefore(ErrorKind::StorageFull),
     Fault::ErrorBefore(ErrorKind::Other),
@@ -26,8 +26,8 @@ const FAULTS: [Fault; 8] = [
     Fault::SyncLoses(ErrorKind::Other),
 ];
 
-/// True if the engine continues after it, as POSIX has it.
-fn is_gone_on_with(kind: Kind, fault: Fault) -> bool {
+/// Returns true if the engine continues after this fault, because POSIX allows it.
+fn continues_after(kind: Kind, fault: Fault) -> bool {
     let is_transfer = matches!(kind, Kind::Write | Kind::Read);
     is_transfer
         && matches!(
@@ -36,8 +36,8 @@ fn is_gone_on_with(kind: Kind, fault: Fault) -> bool {
         )
 }
 
-/// What the caller of a failing operation is told.
-fn told_as(fault: Fault) -> Option<ErrorKind> {
+/// The kind of the error that the caller of an operation with this fault gets.
+fn reported_kind(fault: Fault) -> Option<ErrorKind> {
     match fault {
         Fault::ErrorBefore(kind)
         | Fault::ErrorAfter(kind)
@@ -47,17 +47,17 @@ fn told_as(fault: Fault) -> Option<ErrorKind> {
     }
 }
 
-/// The error at the bottom, and what it says of the operation, the path and the cause.
-fn bottom(error: &Error) -> (&'static str, &Path, ErrorKind) {
+/// The operation, the path and the kind of the first cause.
+fn first_cause(error: &Error) -> (&'static str, &Path, ErrorKind) {
     match error {
-        Error::OutcomeUnknown { source, .. } => bottom(source),
-        Error::Poisoned { cause } => bottom(cause),
+        Error::OutcomeUnknown { source, .. } => first_cause(source),
+        Error::Poisoned { cause } => first_cause(cause),
         Error::Io {
             operation,
             path,
             source,
         } => (operation, path, source.kind()),
-        other => panic!("{other:?} does not say what failed where"),
+        other => panic!("{other:?} names no operation and no path"),
     }
 }
 
@@ -68,13 +68,13 @@ fn small(disk: &SimDisk, durability: Durability) -> Options {
 }
 
 /// A run of the workload on a disk that may fail.
-struct FaultedRun {
+struct FaultedWorkload {
     db: Option<TidalDb>,
     oracle: Oracle,
     failed: Option<Error>,
 }
 
-impl FaultedRun {
+impl FaultedWorkload {
     fn begin(disk: &SimDisk, durability: Durability) -> Self {
         Self {
             db: Some(TidalDb::open(PATH, small(disk, durability)).unwrap()),
@@ -83,7 +83,7 @@ impl FaultedRun {
         }
     }
 
-    /// Goes on until a call fails or all is done, the closing too.
+    /// Runs the operations and the close, until a call fails.
     fn work(&mut self, workload: &Workload) {
         let db = self.db.as_ref().unwrap();
         for operation in &workload.operations {
@@ -100,16 +100,16 @@ impl FaultedRun {
         self.failed = db.close().err();
     }
 
-    fn check(&self, disk: &SimDisk, durability: Durability, death: CrashKind) -> Verdict {
+    fn check(&self, disk: &SimDisk, durability: Durability, crash_kind: CrashKind) -> Verdict {
         let db = TidalDb::open(PATH, small(disk, durability)).unwrap();
-        self.oracle.check(death, &db)
+        self.oracle.check(crash_kind, &db)
     }
 }
 
-/// The recorded operations of an undisturbed run, from the one after opening.
+/// The recorded operations of a run without a fault, after the open.
 fn operations(workload: &Workload, durability: Durability) -> Vec<(u64, Kind)> {
     let disk = SimDisk::new();
-    let mut run = FaultedRun::begin(&disk, durability);
+    let mut run = FaultedWorkload::begin(&disk, durability);
     let opened = disk.operations_len() as usize;
     run.work(workload);
     assert!(run.failed.is_none());
@@ -120,20 +120,25 @@ fn operations(workload: &Workload, durability: Durability) -> Vec<(u64, Kind)> {
         .collect()
 }
 
-/// One run that meets `fault` at the operation with this ordinal. Whether a call failed of it.
-fn meet(workload: &Workload, durability: Durability, (ordinal, kind): (u64, Kind), fault: Fault) -> bool {
+/// Runs the workload with `fault` at the operation with this ordinal. Returns true if a call failed because of it.
+fn run_with_fault(
+    workload: &Workload,
+    durability: Durability,
+    (ordinal, kind): (u64, Kind),
+    fault: Fault,
+) -> bool {
     let disk = SimDisk::new();
-    let mut run = FaultedRun::begin(&disk, durability);
+    let mut run = FaultedWorkload::begin(&disk, durability);
     disk.fail_operation(ordinal, fault);
     run.work(workload);
     let context = format!("{durability:?}, {fault:?} at operation {ordinal}, {kind}");
-    if disk.faults_fired().is_empty() || is_gone_on_with(kind, fault) {
+    if disk.faults_fired().is_empty() || continues_after(kind, fault) {
         assert!(run.failed.is_none(), "{context}: {:?}", run.failed);
         return false;
     }
     let error = run.failed.as_ref().expect(&context);
-    let (operation, path, found) = bottom(error);
-    let expected = told_as(fault).expect(&context);
+    let (operation, path, found) = first_cause(error);
+    let expected = reported_kind(fault).expect(&context);
     assert_eq!(found, expected, "{context}");
     assert!(!operation.is_empty() && path.starts_with(PATH), "{context}");
     let text = error_chain(error);
@@ -151,7 +156,7 @@ fn meet(workload: &Workload, durability: Durability, (ordinal, kind): (u64, Kind
         db.checkpoint().map(drop),
         db.close(),
     ];
-    // An error of the close itself closes: then nothing is left to refuse.
+    // If the close failed, the handle is closed, and later calls fail with `Closed`.
     let was_closing = matches!(refused[2], Err(Error::Closed));
     assert!(
         was_closing || reads.is_ok(),
@@ -159,32 +164,36 @@ fn meet(workload: &Workload, durability: Durability, (ordinal, kind): (u64, Kind
     );
     assert!(
         !(was_closing && error.outcome_is_unknown()),
-        "{context}: a close is no call whose outcome is unknown: {error:?}"
+        "{context}: a close has no unknown outcome: {error:?}"
     );
     for refusal in refused {
         let refusal = refusal.expect_err(&context);
         if !matches!(refusal, Error::Closed) {
             assert!(
-                matches!(&refusal, Error::Poisoned { cause } if bottom(cause) == (operation, path, expected)),
+                matches!(&refusal, Error::Poisoned { cause } if first_cause(cause) == (operation, path, expected)),
                 "{context}: {refusal:?}"
             );
         }
     }
     drop(db);
-    assert_eq!(disk.operations_len(), len, "{context}: nothing is tried again");
+    assert_eq!(
+        disk.operations_len(),
+        len,
+        "{context}: no operation is tried again"
+    );
 
     let image = |choice| crashed(&disk, &choice);
-    let kept = run.check(&image(ImageChoice::All), durability, CrashKind::ProcessCrash);
-    assert!(kept.is_ok(), "{context}: {kept}");
+    let written = run.check(&image(ImageChoice::All), durability, CrashKind::ProcessCrash);
+    assert!(written.is_ok(), "{context}: {written}");
     let durable = run.check(&image(ImageChoice::Synced), durability, CrashKind::PowerLoss);
     assert!(durable.is_ok(), "{context}, and a power loss: {durable}");
-    // The cause is gone, and so is the fault.
+    // The fault is removed.
     let same_disk = run.check(&disk, durability, CrashKind::ProcessCrash);
     assert!(same_disk.is_ok(), "{context}, on the same disk: {same_disk}");
     true
 }
 
-fn meet_all(durability: Durability, one_in: usize) {
+fn run_with_all_faults(durability: Durability, one_in: usize) {
     let workload = Workload::standard(SEED, OPERATIONS);
     let operations = operations(&workload, durability);
     for kind in [
@@ -200,32 +209,33 @@ fn meet_all(durability: Durability, one_in: usize) {
             "the workload has no {kind}"
         );
     }
-    let (mut failed, mut went_on) = (0, 0);
+    let (mut failed, mut continued) = (0, 0);
     let all = operations.iter().flat_map(|&at| FAULTS.map(|fault| (at, fault)));
     for (at, fault) in all.step_by(one_in) {
-        if meet(&workload, durability, at, fault) {
+        if run_with_fault(&workload, durability, at, fault) {
             failed += 1;
         } else {
-            went_on += 1;
+            continued += 1;
         }
     }
     println!(
-        "seed {SEED}: {} operations, {failed} runs failed, {went_on} continued, one in {one_in} tried",
+        "seed {SEED}: {} operations, {failed} runs failed, {continued} continued, one in {one_in} tried",
         operations.len()
     );
-    assert!(failed * one_in > operations.len() * 4 && went_on > 0);
+    assert!(failed * one_in > operations.len() * 4 && continued > 0);
 }
 
-/// Opens on disks that fail at each operation in turn, reads too, each in each way; then without a fault.
+/// Opens copies of the disk with each fault at each operation, reads included, and then without a fault. Returns the
+/// number of refused opens and of successful ones.
 fn open_with_each_fault(image: &Image, is_legal: impl Fn(&TidalDb) -> bool) -> (u64, u64) {
     let options = SimDiskOptions {
         records_reads: true,
         ..SimDiskOptions::default()
     };
     let disk_of = || SimDisk::with_options(image, options);
-    let undisturbed = disk_of();
-    drop(open(&undisturbed, Durability::EverySynced).unwrap());
-    let recording = undisturbed.recording();
+    let sound = disk_of();
+    drop(open(&sound, Durability::EverySynced).unwrap());
+    let recording = sound.recording();
     let (mut refused, mut opened) = (0, 0);
     for operation in recording.operations() {
         for fault in FAULTS {
@@ -233,27 +243,27 @@ fn open_with_each_fault(image: &Image, is_legal: impl Fn(&TidalDb) -> bool) -> (
             disk.fail_operation(operation.ordinal, fault);
             let context = format!("{fault:?} at {operation}");
             match open(&disk, Durability::EverySynced) {
-                // Of some failures opening needs to know nothing: what it needs it finds out when it needs it.
+                // An open ignores the failures of some operations, because it does not need their results.
                 Ok(db) => {
                     assert!(is_legal(&db), "{context}");
                     opened += 1;
                 }
                 Err(error) => {
-                    assert!(!is_gone_on_with(operation.kind, fault), "{context}: {error}");
-                    let (what, path, kind) = bottom(&error);
-                    assert!(!what.is_empty(), "{context}");
+                    assert!(!continues_after(operation.kind, fault), "{context}: {error}");
+                    let (name, path, kind) = first_cause(&error);
+                    assert!(!name.is_empty(), "{context}");
                     assert!(
                         path.starts_with(PATH) || Path::new(PATH).starts_with(path),
                         "{context}: {}",
                         path.display()
                     );
-                    assert_eq!(Some(kind), told_as(fault), "{context}");
+                    assert_eq!(Some(kind), reported_kind(fault), "{context}");
                     let last = disk.recording();
                     let last = last.operations().last().cloned().unwrap();
                     assert_eq!(
                         (last.ordinal, last.error),
                         (operation.ordinal, Some(kind)),
-                        "{context}: nothing comes after what failed"
+                        "{context}: no operation follows the failed one"
                     );
                     refused += 1;
                 }
@@ -271,7 +281,7 @@ fn open_with_each_fault(image: &Image, is_legal: impl Fn(&TidalDb) -> bool) -> (
 }
 
 #[test]
-fn every_failure_at_every_operation_of_creating_a_database_is_told_and_it_can_be_created_again() {
+fn each_failure_of_a_creation_is_reported_and_the_next_open_creates_the_database() {
     let (refused, opened) = open_with_each_fault(&Image::new(), |db| {
         db.last_sequence() == 0 && db.export().unwrap() == Export::default()
     });
@@ -279,8 +289,8 @@ fn every_failure_at_every_operation_of_creating_a_database_is_told_and_it_can_be
 }
 
 #[test]
-fn a_failure_on_the_engines_own_threads_ends_writing_with_its_cause_and_reads_continue() {
-    // Under the first policy only a checkpoint syncs; under the second only the timer does.
+fn a_failure_on_a_background_thread_ends_writes_with_its_cause_and_reads_continue() {
+    // Under the first policy only a checkpoint syncs. Under the second one only the timer does.
     for (durability, checkpoint_log_bytes) in [
         (Durability::OperatingSystem, 2048),
         (Durability::SyncedEvery { interval_ms: 1 }, u64::MAX),
@@ -300,13 +310,13 @@ fn a_failure_on_the_engines_own_threads_ends_writing_with_its_cause_and_reads_co
                 Err(error) => break error,
             }
         };
-        let (operation, path, kind) = bottom(&error);
+        let (operation, path, kind) = first_cause(&error);
         assert!(
             operation.starts_with("sync") && path.starts_with(PATH),
             "{error:?}"
         );
         assert_eq!(kind, ErrorKind::Other);
-        assert_eq!(disk.faults_fired().len(), 1, "nothing is tried again");
+        assert_eq!(disk.faults_fired().len(), 1, "no operation is tried again");
         assert!(db.export().is_ok());
         let statistics = db.statistics().unwrap();
         assert!(statistics.poison.is_some(), "{statistics:?}");
@@ -326,7 +336,7 @@ mod full {
     use super::*;
 
     #[test]
-    fn every_failure_at_every_operation_of_a_recovery_is_told_and_loses_nothing() {
+    fn each_failure_of_a_recovery_is_reported_and_loses_nothing() {
         const LEN: u64 = 40;
         let disk = SimDisk::new();
         let db = open(&disk, Durability::EverySynced).unwrap();
@@ -342,7 +352,7 @@ mod full {
         drop(db);
         let mut image = content(&disk);
         assert!(log_files(&image).len() > 3);
-        // Something to remove, too.
+        // Temporary files, which the open removes.
         image.insert_file(format!("{PATH}/log/00000000000000000099.wal.tmp"), [1; 30]);
         image.insert_file(format!("{PATH}/store/00000000000000000099.tdstore.tmp"), [1; 30]);
         let (refused, opened) = open_with_each_fault(&image, |db| db.export().unwrap() == expected);
@@ -350,13 +360,13 @@ mod full {
     }
 
     #[test]
-    fn every_failure_at_every_operation_of_a_workload_is_told_poisons_and_loses_nothing() {
-        meet_all(Durability::EverySynced, 3);
+    fn each_failure_in_a_workload_is_reported_and_poisons_and_loses_nothing() {
+        run_with_all_faults(Durability::EverySynced, 3);
     }
 
     #[test]
-    fn every_failure_under_a_policy_that_syncs_less_loses_nothing_that_it_promised() {
-        meet_all(Durability::OperatingSystem, 5);
-        meet_all(Durability::SyncedEvery { interval_ms: 1 }, 5);
+    fn each_failure_under_the_other_policies_loses_nothing_that_was_promised() {
+        run_with_all_faults(Durability::OperatingSystem, 5);
+        run_with_all_faults(Durability::SyncedEvery { interval_ms: 1 }, 5);
     }
 }

@@ -40,7 +40,7 @@ fn a_change_of_a_collection_is_durable_when_every_event_is_synced() {
 }
 
 #[test]
-fn a_sync_makes_events_and_collections_durable_whatever_the_policy() {
+fn a_sync_makes_events_and_collections_durable_under_every_policy() {
     for policy in POLICIES {
         let disk = SimDisk::new();
         let db = open(&disk, policy).unwrap();
@@ -83,7 +83,7 @@ fn the_timed_sync_of_the_caller_covers_events_and_collections() {
     assert_eq!(
         db.durable_sequence(),
         1,
-        "what there was is synced before the next event"
+        "the first event is synced before the second one"
     );
     let reopened = open(&crashed(&disk, &ImageChoice::Synced), policy).unwrap();
     assert_eq!(reopened.collections().unwrap(), [b"saved"]);
@@ -103,7 +103,7 @@ fn a_segment_is_synced_before_its_successor_takes_a_frame() {
             let reopened = open(&crashed, Durability::OperatingSystem).unwrap();
             assert!(
                 reopened.last_sequence() >= sequence - 1,
-                "the old segment is whole"
+                "the old segment is complete"
             );
             assert_eq!(reopened.export().unwrap(), state_after(reopened.last_sequence()));
         }
@@ -120,7 +120,7 @@ fn sequence_numbers_that_a_checkpoint_covers_are_not_used_again_after_a_power_lo
     }
     let covered = db.checkpoint().unwrap();
     assert_eq!((covered, db.durable_sequence()), (6, 6));
-    // The log was never synced: its frames are gone, the checkpoint is not.
+    // The log was never synced: the power loss removes its frames. The checkpoint stays.
     let disk = crashed(&disk, &ImageChoice::Synced);
     let db = open(&disk, Durability::OperatingSystem).unwrap();
     assert_eq!(db.export().unwrap(), state_after(6));
@@ -132,7 +132,7 @@ fn sequence_numbers_that_a_checkpoint_covers_are_not_used_again_after_a_power_lo
 }
 
 #[test]
-fn the_covered_sequence_travels_in_the_one_batch_of_its_checkpoint() {
+fn a_checkpoint_is_one_batch_with_its_covered_sequence() {
     let disk = SimDisk::new();
     let batches: Arc<Mutex<Vec<Vec<Vec<u8>>>>> = Arc::default();
     let noted = Arc::clone(&batches);
@@ -174,14 +174,14 @@ fn the_covered_sequence_travels_in_the_one_batch_of_its_checkpoint() {
 }
 
 #[test]
-fn what_is_recorded_during_a_checkpoint_is_not_in_it_and_is_replayed_once() {
+fn events_recorded_during_a_checkpoint_are_not_in_it_and_are_replayed_once() {
     for point in [CrashPoint::CheckpointPreFlush, CrashPoint::CheckpointPostFlush] {
         let disk = SimDisk::new();
         let db = Arc::new(open(&disk, Durability::EverySynced).unwrap());
         for i in 0..10 {
             record(&db, i).unwrap();
         }
-        // Recorded between the fence and the marker, by the checkpointing thread itself.
+        // The thread that makes the checkpoint records between the fence and the marker.
         let recorder = Arc::clone(&db);
         let action = CrashAction::call(move |_, _| {
             for i in 10..15 {
@@ -204,7 +204,7 @@ fn what_is_recorded_during_a_checkpoint_is_not_in_it_and_is_replayed_once() {
 }
 
 #[test]
-fn a_checkpoint_trims_the_segments_it_covers_and_no_other() {
+fn a_checkpoint_trims_only_the_segments_that_it_covers() {
     let disk = SimDisk::new();
     let db = open(&disk, Durability::EverySynced).unwrap();
     for i in 0..40 {
@@ -215,7 +215,7 @@ fn a_checkpoint_trims_the_segments_it_covers_and_no_other() {
     db.checkpoint().unwrap();
     assert_eq!(log_files(&content(&disk)).len(), 1);
     assert!(db.statistics().unwrap().log_bytes < bytes / 3);
-    // The removals are durable; the marker, which nothing needs, waits for the next sync.
+    // The removals are durable. The marker becomes durable with the next sync, because no state depends on it.
     let pending = disk.undurable();
     assert!(pending.iter().all(|pending| pending.len == 40), "{pending:?}");
     db.sync().unwrap();
@@ -223,7 +223,7 @@ fn a_checkpoint_trims_the_segments_it_covers_and_no_other() {
 }
 
 #[test]
-fn dropping_changes_nothing_on_disk_and_closing_makes_all_durable() {
+fn a_drop_changes_nothing_on_disk_and_a_close_makes_all_events_durable() {
     for policy in POLICIES {
         let disk = SimDisk::new();
         let db = open(&disk, policy).unwrap();
@@ -235,7 +235,7 @@ fn dropping_changes_nothing_on_disk_and_closing_makes_all_durable() {
         assert_eq!(
             disk.operations_len(),
             operations,
-            "{policy:?}: nothing but the unlocking"
+            "{policy:?}: only the release of the lock"
         );
         let db = open(&disk, policy).unwrap();
         record(&db, 5).unwrap();
@@ -257,7 +257,7 @@ fn dropping_changes_nothing_on_disk_and_closing_makes_all_durable() {
     }
 }
 
-/// The operations of a checkpoint from its flush on, while which `during` is done right after the flush.
+/// The disk operations of a checkpoint after its flush. `during` runs directly after the flush.
 fn after_the_flush(
     disk: &SimDisk,
     db: &Arc<TidalDb>,
@@ -278,7 +278,7 @@ fn after_the_flush(
 }
 
 #[test]
-fn a_checkpoint_syncs_no_file_of_the_log_that_writers_would_wait_for() {
+fn a_checkpoint_syncs_no_file_of_the_log() {
     let disk = SimDisk::new();
     let db = Arc::new(open(&disk, Durability::OperatingSystem).unwrap());
     record(&db, 0).unwrap();
@@ -286,7 +286,7 @@ fn a_checkpoint_syncs_no_file_of_the_log_that_writers_would_wait_for() {
 }
 
 #[test]
-fn no_segment_is_longer_than_it_may_be_for_the_sake_of_a_marker() {
+fn a_marker_makes_no_segment_longer_than_the_limit() {
     let disk = SimDisk::new();
     // Ten events fill a segment to the last byte.
     let segment_bytes_max = 1040;
@@ -309,7 +309,7 @@ fn no_segment_is_longer_than_it_may_be_for_the_sake_of_a_marker() {
 }
 
 #[test]
-fn closing_leaves_a_log_of_two_markers_to_read_at_the_next_open() {
+fn a_close_leaves_a_log_of_two_markers() {
     let disk = SimDisk::new();
     let db = open(&disk, Durability::EverySynced).unwrap();
     for i in 0..40 {

@@ -1,4 +1,4 @@
-//! A storage engine that fails: at each of its calls, in opening, in checkpoints, in changes of collections, in syncs.
+//! A storage engine that fails at each of its calls: in an open, in checkpoints, in changes of collections, in syncs.
 
 use std::io;
 use std::ops::RangeInclusive;
@@ -10,16 +10,16 @@ use super::*;
 use crate::storage::{MemoryStore, StorageEngine};
 use crate::testing::faults::{FaultCount, ForwardingStorage, StorageAnswer, StorageCall, StorageOperation};
 
-/// The work that a failing call has done before its error.
+/// The kind of failure of a call, and its work before that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum EngineFailure {
     Before,
     After,
-    /// Of a scan: its first item fails. Every other call fails before it does anything.
+    /// The first item of a scan fails. Every other call fails before its work.
     AtAnItem,
-    /// It panics before it does anything.
+    /// The call panics before its work.
     PanicBefore,
-    /// It panics after it was done.
+    /// The call panics after its work.
     PanicAfter,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct FailingEngine {
 
 #[derive(Debug, Default)]
 struct EngineCalls {
-    /// The names of all.
+    /// The names of all calls.
     made: Vec<&'static str>,
     fails_at: Option<(usize, EngineFailure)>,
 }
@@ -73,7 +73,7 @@ impl FailingEngine {
             .map(|(_, failing)| failing)
     }
 
-    /// The engine, whose calls are counted here.
+    /// The engine, with a count of its calls.
     pub(super) fn storage(&self) -> Arc<dyn StorageEngine> {
         let engine = self.clone();
         let inner = Arc::new(self.inner.clone());
@@ -104,16 +104,17 @@ fn open(disk: &SimDisk, engine: &FailingEngine) -> Result<TidalDb, Error> {
     TidalDb::open_with_storage(PATH, options, engine.storage())
 }
 
-/// Events, a checkpoint, and every change of a collection. Gives how many events and changes were acknowledged.
+/// Records events, makes a checkpoint, and makes every change of a collection. Returns the numbers of acknowledged
+/// events and changes, and the first error.
 fn work(db: &TidalDb) -> (u64, usize, Option<Error>) {
     let acknowledged = Mutex::new((0, 0));
-    let failed = work_until_it_ends(db, &acknowledged).err();
+    let failed = work_until_an_error(db, &acknowledged).err();
     let (events, changes) = acknowledged.into_inner().unwrap();
     (events, changes, failed)
 }
 
-/// As [`work`]; counts acknowledged calls as it goes.
-fn work_until_it_ends(db: &TidalDb, acknowledged: &Mutex<(u64, usize)>) -> Result<(), Error> {
+/// The calls of [`work`], until one fails. Counts acknowledged events and changes.
+fn work_until_an_error(db: &TidalDb, acknowledged: &Mutex<(u64, usize)>) -> Result<(), Error> {
     let event = || {
         let events = acknowledged.lock().unwrap().0;
         record(db, events)?;
@@ -138,7 +139,7 @@ fn work_until_it_ends(db: &TidalDb, acknowledged: &Mutex<(u64, usize)>) -> Resul
     db.close()
 }
 
-/// The members of the one collection after so many changes; nothing without the collection.
+/// The members of the only collection after this number of changes; `None` without the collection.
 fn members_after(changes: usize) -> Option<Vec<EntityId>> {
     match changes {
         1 | 3 => Some(vec![]),
@@ -153,7 +154,7 @@ fn operation_of(error: &Error) -> &'static str {
         Error::OutcomeUnknown { source, .. } => operation_of(source),
         Error::Poisoned { cause } => operation_of(cause),
         Error::Storage { operation, .. } => operation,
-        other => panic!("{other:?} does not say which call failed"),
+        other => panic!("{other:?} names no call"),
     }
 }
 
@@ -180,7 +181,7 @@ fn check_reopened(
 }
 
 #[test]
-fn every_failing_call_of_an_engine_fails_the_call_in_progress_poisons_and_loses_nothing() {
+fn each_failing_engine_call_fails_the_call_in_progress_and_poisons_and_loses_nothing() {
     let (disk, engine) = (SimDisk::new(), FailingEngine::new());
     let db = open(&disk, &engine).unwrap();
     let opened = engine.made().len();
@@ -198,7 +199,7 @@ fn every_failing_call_of_an_engine_fails_the_call_in_progress_poisons_and_loses_
             let context = format!("{failing:?} at call {at}, {name}: {failed:?}");
             let error = failed.expect(&context);
             assert_eq!(operation_of(&error), name, "{context}");
-            // A refused call, a sync, a checkpoint and a close leave exactly what was acknowledged.
+            // After a refused call, a sync, a checkpoint or a close the state has exactly the acknowledged calls.
             let unknown = usize::from(error.outcome_is_unknown());
             let refused = [
                 record(&db, 9).map(drop),
@@ -227,7 +228,7 @@ fn every_failing_call_of_an_engine_fails_the_call_in_progress_poisons_and_loses_
 }
 
 #[test]
-fn every_panicking_call_of_an_engine_poisons_and_loses_nothing_also_in_a_destructor() {
+fn each_panicking_engine_call_poisons_and_loses_nothing_also_in_a_destructor() {
     let (disk, engine) = (SimDisk::new(), FailingEngine::new());
     let db = open(&disk, &engine).unwrap();
     let opened = engine.made().len();
@@ -241,7 +242,7 @@ fn every_panicking_call_of_an_engine_poisons_and_loses_nothing_also_in_a_destruc
                 engine.fail_at(at, failing);
                 let acknowledged = Mutex::new((0, 0));
                 let payload = place.run(|| {
-                    work_until_it_ends(&db, &acknowledged).unwrap();
+                    work_until_an_error(&db, &acknowledged).unwrap();
                 });
                 assert_eq!(
                     payload.expect(&context).downcast_ref(),
@@ -280,7 +281,7 @@ fn a_checkpoint_whose_flush_fails_makes_nothing_durable() {
 }
 
 #[test]
-fn every_panicking_call_of_an_engine_during_opening_leaves_a_database_that_opens() {
+fn each_panicking_engine_call_of_an_open_leaves_a_database_that_opens() {
     let (disk, engine) = (SimDisk::new(), FailingEngine::new());
     let db = open(&disk, &engine).unwrap();
     for i in 0..4 {
@@ -309,8 +310,8 @@ fn every_panicking_call_of_an_engine_during_opening_leaves_a_database_that_opens
 }
 
 #[test]
-fn every_failing_call_of_an_engine_fails_the_opening_and_the_next_one_finds_everything() {
-    // Created, and recovered with everything in it.
+fn each_failing_engine_call_of_an_open_fails_the_open_and_the_next_open_recovers_everything() {
+    // The open of an empty database, and of one with events and a collection.
     let (disk, engine) = (SimDisk::new(), FailingEngine::new());
     let db = open(&disk, &engine).unwrap();
     for i in 0..4 {
@@ -335,7 +336,7 @@ fn every_failing_call_of_an_engine_fails_the_opening_and_the_next_one_finds_ever
         (SimDisk::from_image(image), engine)
     };
     let empty = (Image::new(), MemoryStore::new());
-    let mut seen = Vec::new();
+    let mut all_made = Vec::new();
     for (start, events, changes) in [(&empty, 0, 0), (&full, 5, 2)] {
         let (disk, engine) = copied(start);
         drop(open(&disk, &engine).unwrap());
@@ -356,19 +357,19 @@ fn every_failing_call_of_an_engine_fails_the_opening_and_the_next_one_finds_ever
                 check_reopened(&disk, &engine, events, changes..=changes, &context);
             }
         }
-        seen.extend(made);
+        all_made.extend(made);
     }
     for name in ["get", "put", "scan_prefix", "write_batch", "flush"] {
-        assert!(seen.contains(&name), "no {name} in {seen:?}");
+        assert!(all_made.contains(&name), "no {name} in {all_made:?}");
     }
 }
 
 type BeforeFailure = Box<dyn FnOnce() + Send>;
 
 #[test]
-fn a_thread_that_waits_for_a_flush_that_fails_gets_its_error_and_flushes_nothing() {
+fn threads_that_wait_for_a_failing_flush_get_its_error_and_do_not_flush_again() {
     let (disk, flushes) = (SimDisk::new(), FaultCount::default());
-    // The next flush calls it and fails.
+    // The next flush calls this function and then fails.
     let fails: Arc<Mutex<Option<BeforeFailure>>> = Arc::default();
     let (counted, taken) = (flushes.clone(), Arc::clone(&fails));
     let storage = ForwardingStorage::new(Arc::new(MemoryStore::new()), move |call| {
@@ -389,16 +390,16 @@ fn a_thread_that_waits_for_a_flush_that_fails_gets_its_error_and_flushes_nothing
     let db = TidalDb::open_with_storage(PATH, options, Arc::new(storage)).unwrap();
     let db = Arc::new(db);
     db.create_collection("saved").unwrap();
-    let ((begin, begun), (tell, told)) = (channel(), channel());
-    // Each begins while the flush is on its way, and waits for it or comes after it.
+    let ((begin, begun), (send_error, sync_errors)) = (channel(), channel());
+    // Each thread begins during the flush. It waits for the flush, or begins another one after it.
     *fails.lock().unwrap() = Some(Box::new({
         let db = Arc::downgrade(&db);
         move || {
             for _ in 0..4 {
-                let (db, begin, tell) = (db.upgrade().unwrap(), begin.clone(), tell.clone());
+                let (db, begin, send_error) = (db.upgrade().unwrap(), begin.clone(), send_error.clone());
                 let wait = move || {
                     begin.send(()).unwrap();
-                    tell.send(db.sync().unwrap_err()).unwrap();
+                    send_error.send(db.sync().unwrap_err()).unwrap();
                 };
                 crate::threads::spawn("waiting", wait).unwrap();
             }
@@ -409,7 +410,7 @@ fn a_thread_that_waits_for_a_flush_that_fails_gets_its_error_and_flushes_nothing
     }));
     let before = flushes.len();
     let mut errors = vec![db.sync().unwrap_err()];
-    errors.extend(told);
+    errors.extend(sync_errors);
     assert_eq!(errors.len(), 5);
     for error in errors {
         let Error::Poisoned { cause } = &error else {
@@ -417,6 +418,6 @@ fn a_thread_that_waits_for_a_flush_that_fails_gets_its_error_and_flushes_nothing
         };
         assert_eq!(operation_of(cause), "flush");
     }
-    assert_eq!(flushes.len(), before + 1, "nothing is tried again");
+    assert_eq!(flushes.len(), before + 1, "no operation is tried again");
     assert_eq!(db.export().unwrap().collections.len(), 1, "reads continue");
 }

@@ -1,11 +1,13 @@
-//! Failing operations: the call fails, the handle is poisoned with the first cause, reads continue, nothing is lost.
+//! Failing operations: the call fails, the handle is poisoned with the first cause, reads continue, and no acknowledged
+//! event is lost.
 
 use std::io::ErrorKind;
 
 use super::*;
 use crate::testing::sim_disk::{DiskOperationKind, Fault};
 
-/// Records, checkpoints and changes a collection until something fails. Gives how many events were acknowledged.
+/// Records events, makes checkpoints and creates a collection until a call fails. Returns the number of acknowledged
+/// events, and the error.
 fn run(db: &TidalDb) -> (u64, Option<Error>) {
     let mut acknowledged = 0;
     let mut step = || -> Result<(), Error> {
@@ -32,7 +34,7 @@ fn first_cause(error: &Error) -> &Error {
 }
 
 #[test]
-fn short_and_interrupted_writes_are_gone_on_with() {
+fn short_and_interrupted_writes_are_continued() {
     for fault in [Fault::Short(7), Fault::ErrorBefore(ErrorKind::Interrupted)] {
         let disk = SimDisk::new();
         let db = open(&disk, Durability::EverySynced).unwrap();
@@ -47,7 +49,7 @@ fn short_and_interrupted_writes_are_gone_on_with() {
 }
 
 #[test]
-fn a_full_disk_refuses_and_after_space_is_freed_the_database_opens_with_everything_acknowledged() {
+fn after_a_full_disk_has_space_again_the_database_opens_with_everything_acknowledged() {
     let disk = SimDisk::new();
     let db = open(&disk, Durability::EverySynced).unwrap();
     disk.set_capacity_bytes(Some(6000));
@@ -71,9 +73,9 @@ fn a_full_disk_refuses_and_after_space_is_freed_the_database_opens_with_everythi
 }
 
 #[test]
-fn an_event_that_an_aggregate_refuses_ends_reads_too_and_every_later_error_has_its_cause() {
+fn an_error_of_an_aggregate_ends_reads_too_and_is_the_cause_of_every_later_error() {
     let db = open(&SimDisk::new(), Durability::EverySynced).unwrap();
-    // No call gets here with a signal that the schema lacks: it stands for any error of an aggregate.
+    // The public calls refuse a signal that is not in the schema. Here it causes an error of an aggregate.
     let event = SignalEvent::new(SignalId(99), EntityId(1), NOW_MS);
     let error = db.shared.ledger.record_signal(&[event]).unwrap_err();
     assert_eq!(error.receipt().map(|receipt| receipt.sequence), Some(1));
@@ -161,7 +163,7 @@ mod full {
             assert_eq!(
                 disk.operations_len(),
                 operations_len,
-                "{context}: nothing is retried, nothing trimmed"
+                "{context}: no operation is tried again, no segment is trimmed"
             );
             for choice in [ImageChoice::All, ImageChoice::Synced] {
                 let reopened = open(&crashed(&disk, &choice), Durability::EverySynced).expect(&context);

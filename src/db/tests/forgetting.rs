@@ -1,4 +1,4 @@
-//! Forgetting through the handle: the traces in storage, and checkpoints at the same time.
+//! Forgets through the handle: the traces in storage, and checkpoints at the same time.
 
 use super::*;
 use crate::limits::Limits;
@@ -7,7 +7,7 @@ use crate::threads;
 
 const ITEM: u64 = 0x5ca1_ab1e_0dd5_eed5;
 
-/// A new database, and the storage engine that has its checkpoints.
+/// A new database, and its storage engine.
 fn new_database() -> (Arc<dyn StorageEngine>, TidalDb) {
     let engine: Arc<dyn StorageEngine> = Arc::new(MemoryStore::new());
     let options = options(&SimDisk::new(), Durability::EverySynced);
@@ -15,7 +15,7 @@ fn new_database() -> (Arc<dyn StorageEngine>, TidalDb) {
     (engine, db)
 }
 
-/// The number of keys and values in `engine` that contain [`ITEM`]: its bytes in either order, or in a page its varint.
+/// The number of pairs in `engine` whose key or value contains the bytes of [`ITEM`], in either byte order.
 fn traces(engine: &dyn StorageEngine) -> usize {
     let (little, big) = (ITEM.to_le_bytes(), ITEM.to_be_bytes());
     let has = |bytes: &[u8]| bytes.windows(8).any(|window| window == little || window == big);
@@ -39,7 +39,7 @@ fn engage(db: &TidalDb) {
 }
 
 #[test]
-fn a_close_after_a_reopening_leaves_nothing_of_a_forgotten_item_in_storage() {
+fn after_a_reopening_a_close_removes_a_forgotten_item_from_storage() {
     let engine: Arc<dyn StorageEngine> = Arc::new(MemoryStore::new());
     let disk = SimDisk::new();
     let open = || {
@@ -93,7 +93,7 @@ fn later_calls_remove_forgotten_entries_and_the_next_checkpoint_stores_none() {
 }
 
 #[test]
-fn a_forgotten_user_leaves_storage_with_the_next_checkpoint() {
+fn the_next_checkpoint_removes_a_forgotten_user_from_storage() {
     let (engine, db) = new_database();
     let event = |user| SignalEvent::new(SignalId(1), EntityId(1), NOW_MS).with_user(UserId(user));
     db.record(&event(ITEM)).unwrap();
@@ -104,10 +104,9 @@ fn a_forgotten_user_leaves_storage_with_the_next_checkpoint() {
     assert_eq!(traces(engine.as_ref()), 0);
 }
 
-/// Checkpoints on another thread, while an entity with many states is forgotten a state at a time: each one holds all of the
-/// states or none, so that the recovered state is that of its frames.
+/// Makes checkpoints while another thread forgets an entity with many states, one state at a time.
 #[test]
-fn a_checkpoint_holds_no_part_of_an_entity_that_is_being_forgotten() {
+fn a_checkpoint_holds_all_states_of_an_entity_that_is_being_forgotten_or_none() {
     const COHORTS: u64 = 2000;
     let disk = SimDisk::new();
     let options = || {

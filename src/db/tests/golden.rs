@@ -1,15 +1,16 @@
-//! Stored databases: those of each release open in every later one.
+//! Golden databases: the stored databases of each release open in every later release.
 //!
-//! `tests/data/golden` has one directory per release, with the databases [`LastSession`] as that release wrote them. Each release adds
-//! its directory, and later changes do not touch it. Until the first release there is `unreleased`: the files as this build
-//! writes them. A change of a format shows as a difference from them. If it is meant, this writes the files again:
+//! `tests/data/golden` has one directory per release, with the databases of [`LastSession`] that the release wrote.
+//! Each release adds its directory, and later changes do not change it. Until the first release the directory
+//! `unreleased` has the files that this build writes. A change of a format causes a difference from them. If the change
+//! is intended, this command writes the files again:
 //!
 //! ```sh
 //! TIDALDB_WRITE_GOLDEN=1 cargo test --lib --all-features this_build_writes
 //! ```
 //!
-//! All releases hold the same calls, so do not change [`write`]. For new calls add a new database, which the test does not
-//! expect in older releases.
+//! The databases of all releases have the same calls, so do not change [`write`]. For new calls add a new database,
+//! which the test does not expect in older releases.
 
 use std::path::PathBuf;
 
@@ -22,9 +23,9 @@ const UNRELEASED: &str = "unreleased";
 /// The end of the last session of a stored database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LastSession {
-    /// By `close`: a checkpoint holds everything.
+    /// By `close`: the last checkpoint covers all events.
     Closed,
-    /// By dropping the handle: the log holds events beyond the last checkpoint, and no promise covers the end of a file.
+    /// By a drop of the handle: the log has events after the last checkpoint, and no promise covers the end of a file.
     Dropped,
 }
 
@@ -112,32 +113,36 @@ fn the_stored_databases_of_every_release_open_with_their_recorded_state() {
     for release in RealFiles.list(&golden_dir()).unwrap() {
         let image = Image::read_from(&RealFiles, &golden_dir().join(&release)).unwrap();
         for last in LastSession::ALL {
-            let what = format!("{release}, {last:?}");
+            let context = format!("{release}, {last:?}");
             let expected = write(&SimDisk::new(), last).unwrap();
             let disk = SimDisk::from_image(&image);
             let stored = Options::stored_schema().files(Arc::new(disk.clone()));
             let db = TidalDb::open(last.dir(), stored)
-                .unwrap_or_else(|error| panic!("{what} does not open: {error}"));
-            assert!(db.export().unwrap() == expected, "{what} holds something else");
+                .unwrap_or_else(|error| panic!("{context} does not open: {error}"));
+            assert!(db.export().unwrap() == expected, "{context} has another state");
             let report = db.recovery_report();
-            assert_eq!((report.opening > 2, report.created), (true, false), "{what}");
-            assert_eq!(report.events_replayed > 0, last == LastSession::Dropped, "{what}");
+            assert_eq!((report.opening > 2, report.created), (true, false), "{context}");
+            assert_eq!(
+                report.events_replayed > 0,
+                last == LastSession::Dropped,
+                "{context}"
+            );
             db.close().unwrap();
             drop(db);
             let db = TidalDb::open(last.dir(), golden_options(&disk, last_schema())).unwrap();
             assert!(
                 db.export().unwrap() == expected,
-                "{what} holds something else once it was closed"
+                "{context} has another state after a close"
             );
             record(&db, 100).unwrap();
             opened += 1;
         }
     }
-    assert!(opened >= LastSession::ALL.len(), "there are no stored databases");
+    assert!(opened >= LastSession::ALL.len(), "no stored databases");
 }
 
 #[test]
-fn this_build_writes_the_stored_bytes_of_the_next_release() {
+fn this_build_writes_the_golden_files() {
     let disk = SimDisk::new();
     for last in LastSession::ALL {
         write(&disk, last).unwrap();
@@ -157,8 +162,8 @@ fn this_build_writes_the_stored_bytes_of_the_next_release() {
     let stored = Image::read_from(&RealFiles, &dir).unwrap_or_default();
     assert!(
         stored == written,
-        "a format has changed, or the order of writes: {:#?}\nIf that is meant, set {VARIABLE}=1 and run this test again to \
-         write {} again",
+        "a format or the order of writes has changed: {:#?}\nif the change is intended, set {VARIABLE}=1 and run \
+         this test to write {} again",
         stored.differences(&written),
         dir.display()
     );

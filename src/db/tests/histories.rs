@@ -1,5 +1,5 @@
-//! Diverged copies of one database: an open never mixes their files, and never takes the files that a crash or a power loss
-//! legally leaves for such a mixture.
+//! Diverged copies of one database: an open refuses a mixture of their files. It never refuses the files that a crash
+//! or a power loss leaves.
 
 use std::io::ErrorKind;
 use std::ops::Range;
@@ -7,9 +7,9 @@ use std::ops::Range;
 use super::*;
 use crate::testing::sim_disk::Fault;
 
-/// Events before the copies are made.
+/// The number of events before the database is copied.
 const COMMON: u64 = 100;
-/// Events of each copy after that.
+/// The number of events of each copy after that.
 const OWN: u64 = 300;
 
 /// The end of a session.
@@ -88,7 +88,7 @@ fn with_files_of(image: &Image, other: &Image, dir: &str) -> Image {
     mixed
 }
 
-/// Opens the image and returns its state, or the error. Asserts that a refused open changes nothing.
+/// Opens the image and returns its state, or the error. Checks that a refused open changes nothing.
 fn opened(image: &Image) -> Result<Export, Error> {
     let disk = SimDisk::from_image(image);
     let error = match open(&disk, Durability::EverySynced) {
@@ -99,13 +99,13 @@ fn opened(image: &Image) -> Result<Export, Error> {
     Err(error)
 }
 
-fn assert_refused(image: &Image, what: &str) {
+fn assert_refused(image: &Image, context: &str) {
     match opened(image) {
-        Ok(_) => panic!("{what}: it opens"),
+        Ok(_) => panic!("{context}: it opens"),
         Err(error) => {
             assert!(
                 matches!(&error, Error::ForeignHistory { path, .. } if path.starts_with(format!("{PATH}/log"))),
-                "{what}: {error}"
+                "{context}: {error}"
             );
             let text = error.to_string();
             assert!(
@@ -118,7 +118,7 @@ fn assert_refused(image: &Image, what: &str) {
 
 #[test]
 fn the_log_of_one_copy_with_the_store_of_the_other_is_refused() {
-    // Such a mixture opened, with the stored events of one copy and the logged events of the other.
+    // Regression: such a mixture opened with the checkpoint of one copy and the log of the other.
     for before in SESSION_ENDS {
         for equal_ids in [false, true] {
             for ends in [
@@ -133,17 +133,17 @@ fn the_log_of_one_copy_with_the_store_of_the_other_is_refused() {
                 let step = equal_ids.then_some(1);
                 let a = extend(&from, 1000, step, ends[0]);
                 let b = extend(&from, 2000, step, ends[1]);
-                let what = format!("{before:?}, equal ids {equal_ids}, {ends:?}");
+                let context = format!("{before:?}, equal ids {equal_ids}, {ends:?}");
                 for copy in [&a, &b] {
-                    assert!(opened(&copy.image).unwrap() == copy.state, "{what}");
+                    assert!(opened(&copy.image).unwrap() == copy.state, "{context}");
                 }
                 let mixed = with_files_of(&b.image, &a.image, "log");
-                // A store without a checkpoint of its own, with a log that was trimmed or began before the copies were made.
+                // The store has no checkpoint after the copy, and the log was trimmed or begun before it.
                 let without_checkpoint = ends[1] == MixedEnd::Dropped;
                 match opened(&mixed) {
                     Err(Error::ForeignHistory { .. }) => {}
                     Err(Error::SegmentMissing { .. }) if equal_ids && without_checkpoint => {}
-                    other => panic!("{what}: {:?}", other.map(drop)),
+                    other => panic!("{context}: {:?}", other.map(drop)),
                 }
             }
         }
@@ -156,27 +156,28 @@ fn an_older_log_with_a_newer_store_and_a_newer_log_with_an_older_store_are_refus
         for last in SESSION_ENDS {
             let older = origin(before);
             let newer = extend(&older.image, 1000, None, last);
-            let what = format!("{before:?}, {last:?}");
-            assert_refused(&with_files_of(&older.image, &newer.image, "log"), &what);
+            let context = format!("{before:?}, {last:?}");
+            assert_refused(&with_files_of(&older.image, &newer.image, "log"), &context);
             let old_log = with_files_of(&newer.image, &older.image, "log");
             if last == MixedEnd::Dropped {
-                // The newer store is one opening ahead of the older log and holds no later event, so the older history opens.
-                assert!(opened(&old_log).unwrap() == older.state, "{what}");
+                // The newer store is one opening ahead of the older log and has no later event, so the older history
+                // opens.
+                assert!(opened(&old_log).unwrap() == older.state, "{context}");
             } else {
-                assert_refused(&old_log, &what);
+                assert_refused(&old_log, &context);
             }
         }
     }
 }
 
 #[test]
-fn files_of_a_database_that_continues_and_of_a_copy_made_of_it_are_not_mixed() {
+fn a_mix_of_files_of_a_database_and_of_its_copy_is_refused() {
     for checkpoints in [false, true] {
         let disk = SimDisk::new();
         let db = open(&disk, Durability::EverySynced).unwrap();
         record_all(&db, 0..COMMON);
         let copied = content(&disk);
-        // The original continues under the id of its opening.
+        // The original continues with the id of its opening.
         record_all(&db, 1000..1000 + OWN);
         let last = if checkpoints {
             MixedEnd::Checkpointed
@@ -186,12 +187,12 @@ fn files_of_a_database_that_continues_and_of_a_copy_made_of_it_are_not_mixed() {
         let original = end(db, &disk, last);
         let copy = extend(&copied, 2000, None, last);
         for (one, other) in [(&original, &copy), (&copy, &original)] {
-            let what = format!("checkpoints: {checkpoints}");
-            assert!(opened(&one.image).unwrap() == one.state, "{what}");
-            assert_refused(&with_files_of(&one.image, &other.image, "log"), &what);
+            let context = format!("checkpoints: {checkpoints}");
+            assert!(opened(&one.image).unwrap() == one.state, "{context}");
+            assert_refused(&with_files_of(&one.image, &other.image, "log"), &context);
         }
         if !checkpoints {
-            // The segments of the copy after the common ones, but for the last.
+            // The segments of the copy after the common ones, except the last one.
             let (ours, theirs) = (log_files(&original.image), log_files(&copy.image));
             let only_theirs = theirs.iter().filter(|segment| !ours.contains(segment)).count();
             assert!(
@@ -202,7 +203,7 @@ fn files_of_a_database_that_continues_and_of_a_copy_made_of_it_are_not_mixed() {
             for segment in shared {
                 let mut mixed = copy.image.clone();
                 mixed.insert_file(segment, original.image.file(segment).unwrap());
-                // The frames up to the end that the copy's next segment gives may be the common ones.
+                // The image is legal if all frames up to the end in the next segment of the copy are common ones.
                 match opened(&mixed) {
                     Ok(state) => assert!(state == copy.state, "{segment}"),
                     Err(
@@ -216,7 +217,7 @@ fn files_of_a_database_that_continues_and_of_a_copy_made_of_it_are_not_mixed() {
 }
 
 #[test]
-fn a_log_without_the_tail_that_a_flushed_checkpoint_covers_is_no_other_history_after_a_power_loss() {
+fn after_a_power_loss_a_log_that_ends_before_the_flushed_checkpoint_opens() {
     let mut shorter = 0;
     for synced in [0, 3, 12, 25] {
         for checkpoint_at in [13, 26, 40] {
@@ -233,13 +234,13 @@ fn a_log_without_the_tail_that_a_flushed_checkpoint_covers_is_no_other_history_a
             assert_eq!(covered, state);
             let before = db.export().unwrap();
             drop(db);
-            let what = format!("{synced} synced, checkpoint at {checkpoint_at}");
+            let context = format!("{synced} synced, checkpoint at {checkpoint_at}");
             let mut disk = crashed(&disk, &ImageChoice::Synced);
             let mut expected = before;
             for session in 0..4_u64 {
                 let db = open(&disk, Durability::OperatingSystem)
-                    .unwrap_or_else(|error| panic!("{what}, session {session}: {error}"));
-                assert!(db.export().unwrap() == expected, "{what}, session {session}");
+                    .unwrap_or_else(|error| panic!("{context}, session {session}: {error}"));
+                assert!(db.export().unwrap() == expected, "{context}, session {session}");
                 let report = db.recovery_report();
                 shorter += u64::from(session == 0 && report.frames_replayed == 0);
                 for i in 0..15 {
@@ -254,7 +255,7 @@ fn a_log_without_the_tail_that_a_flushed_checkpoint_covers_is_no_other_history_a
                 }
                 expected = db.export().unwrap();
                 drop(db);
-                // After the first session a process crash: all writes stay.
+                // The first session ends in a process crash, so all writes stay.
                 let choice = if session == 0 {
                     ImageChoice::All
                 } else {
@@ -272,8 +273,8 @@ mod full {
     use super::*;
 
     #[test]
-    fn openings_that_fail_at_any_operations_one_after_the_other_leave_a_database_that_opens() {
-        // Between the record of the opening and its segment, the store is one opening ahead of the log.
+    fn three_failed_openings_in_a_row_leave_a_database_that_opens() {
+        // Between the record and the segment of an opening, the store is one opening ahead of the log.
         let disk = SimDisk::new();
         let db = TidalDb::open(
             PATH,
@@ -313,7 +314,7 @@ mod full {
             };
             for run in 0..operations * operations * 2 {
                 let (first, second) = (run / 2 % operations, run / 2 / operations);
-                // The unsynced writes of the first opening are there for the second one, and may be lost after that.
+                // The second opening finds the unsynced writes of the first one. They may be lost after that.
                 let power_losses = [false, run % 2 == 1];
                 let mut disk = SimDisk::from_image(&begun);
                 let mut failed = 0;
@@ -326,15 +327,15 @@ mod full {
                     failed += u64::from(reopen(&disk).is_err());
                     disk = after(disk, power_loss);
                 }
-                let what = format!("idle {idle}, {first} and {second}, power losses {power_losses:?}");
-                let db = reopen(&disk).unwrap_or_else(|error| panic!("{what}: {error}"));
-                assert_eq!(db.export().unwrap(), states[0], "{what}");
+                let context = format!("idle {idle}, {first} and {second}, power losses {power_losses:?}");
+                let db = reopen(&disk).unwrap_or_else(|error| panic!("{context}: {error}"));
+                assert_eq!(db.export().unwrap(), states[0], "{context}");
                 let report = db.recovery_report();
                 let oldest = report.earlier_openings.last().unwrap();
-                assert_eq!((oldest.opening, oldest.survived_sequence), (1, 6), "{what}");
+                assert_eq!((oldest.opening, oldest.survived_sequence), (1, 6), "{context}");
                 assert!(
                     report.earlier_openings.iter().all(|it| it.survived_sequence == 6),
-                    "{what}: {report:?}"
+                    "{context}: {report:?}"
                 );
                 // The missing ids are of openings that failed between their record and their segment.
                 let remembered = report.earlier_openings.len() as u64;
@@ -342,7 +343,7 @@ mod full {
                 record(&db, 6).unwrap();
                 drop(db);
                 let db = reopen(&crashed(&disk, &ImageChoice::Synced)).unwrap();
-                assert_eq!(db.export().unwrap(), states[1], "{what}");
+                assert_eq!(db.export().unwrap(), states[1], "{context}");
                 runs += 1;
             }
         }
@@ -351,7 +352,7 @@ mod full {
 
     #[test]
     fn later_segments_of_one_copy_in_the_log_of_the_other_are_refused() {
-        // Such a log opened, with events of both copies.
+        // Regression: such a log opened with events of both copies.
         let (mut mixtures, mut whole) = (0, 0);
         for before in [MixedEnd::Closed, MixedEnd::Dropped] {
             for equal_ids in [false, true] {
@@ -368,16 +369,16 @@ mod full {
                         for segment in &segments[from..to] {
                             mixed.insert_file(segment, b.image.file(segment).unwrap());
                         }
-                        let what = format!("{before:?}, equal ids {equal_ids}, segments {from}..{to}");
+                        let context = format!("{before:?}, equal ids {equal_ids}, segments {from}..{to}");
                         let differs = |segment: &String| a.image.file(segment) != b.image.file(segment);
                         let of_a = segments[..from].iter().chain(&segments[to..]).any(differs);
                         let of_b = segments[from..to].iter().any(differs);
                         if of_b && (of_a || !equal_ids) {
-                            assert_refused(&mixed, &what);
+                            assert_refused(&mixed, &context);
                             mixtures += 1;
                         } else {
                             let state = if of_b { &b.state } else { &a.state };
-                            assert!(opened(&mixed).unwrap() == *state, "{what}");
+                            assert!(opened(&mixed).unwrap() == *state, "{context}");
                             whole += 1;
                         }
                     }

@@ -1,4 +1,4 @@
-//! The identity of a database, the lock, and foreign files in its directory.
+//! The identity of a database, its lock, and foreign files in its directory.
 
 use super::*;
 
@@ -13,7 +13,7 @@ fn closed_with(len: u64) -> SimDisk {
 }
 
 #[test]
-fn a_second_handle_is_locked_out_until_the_first_is_closed_or_dropped() {
+fn a_second_open_fails_until_the_first_handle_is_closed_or_dropped() {
     let disk = SimDisk::new();
     let db = open(&disk, Durability::EverySynced).unwrap();
     assert!(matches!(
@@ -39,7 +39,7 @@ fn a_log_without_its_storage_is_refused_and_nothing_is_changed() {
 }
 
 #[test]
-fn storage_without_its_log_is_refused_once_there_was_one() {
+fn storage_is_refused_without_the_log_that_existed_before() {
     let mut image = content(&closed_with(10));
     image.remove(format!("{PATH}/log"));
     let error = open(&SimDisk::from_image(&image), Durability::EverySynced).unwrap_err();
@@ -50,7 +50,7 @@ fn storage_without_its_log_is_refused_once_there_was_one() {
 }
 
 #[test]
-fn a_missing_segment_is_named_by_the_first_sequence_that_it_held() {
+fn a_missing_segment_is_refused_and_nothing_is_changed() {
     let image = content(&closed_with(60));
     let segments = log_files(&image);
     assert!(segments.len() > 4);
@@ -107,7 +107,7 @@ fn files_of_another_database_are_refused() {
 }
 
 #[test]
-fn a_segment_of_another_database_that_the_checkpoint_seems_to_cover_is_refused_and_not_removed() {
+fn a_covered_segment_of_another_database_is_refused_and_not_removed() {
     let [(ours, _), (theirs, other)] = [7, 8].map(|id| {
         let disk = SimDisk::new();
         let db = TidalDb::open(PATH, options(&disk, Durability::EverySynced).database_id(id)).unwrap();
@@ -119,11 +119,11 @@ fn a_segment_of_another_database_that_the_checkpoint_seems_to_cover_is_refused_a
         drop(db);
         (content(&disk), whole)
     });
-    let kept = log_files(&ours);
-    assert_eq!(kept, log_files(&theirs));
+    let remaining = log_files(&ours);
+    assert_eq!(remaining, log_files(&theirs));
     let trimmed: Vec<_> = log_files(&other)
         .into_iter()
-        .filter(|segment| !kept.contains(segment))
+        .filter(|segment| !remaining.contains(segment))
         .collect();
     assert!(trimmed.len() > 2, "{trimmed:?}");
     for segment in trimmed {
@@ -140,7 +140,7 @@ fn a_segment_of_another_database_that_the_checkpoint_seems_to_cover_is_refused_a
 }
 
 #[test]
-fn the_store_has_the_id_of_the_database_and_a_store_of_another_one_is_refused_by_file() {
+fn the_store_has_the_id_of_the_database_and_a_store_with_another_id_is_refused() {
     let id_of = |image: &Image, dir: &str, offset: usize| {
         let dir = format!("{PATH}/{dir}");
         let mut files = image.files().filter(|(path, _)| path.starts_with(&dir));
@@ -170,7 +170,7 @@ fn the_store_has_the_id_of_the_database_and_a_store_of_another_one_is_refused_by
 }
 
 #[test]
-fn a_creation_that_ended_before_the_identity_was_written_goes_on_with_the_id_that_the_store_has() {
+fn an_interrupted_creation_continues_with_the_id_of_the_store() {
     let disk = SimDisk::new();
     let without_id = || Options {
         database_id: None,
@@ -180,7 +180,7 @@ fn a_creation_that_ended_before_the_identity_was_written_goes_on_with_the_id_tha
     let id_of = |bytes: &[u8], offset: usize| bytes[offset..offset + 16].to_vec();
     let file = format!("{PATH}/store/00000000000000000001.tdstore");
     let image = content(&disk);
-    // The store's first file, without a record.
+    // The first file of the store, without a record.
     let header = image.file(&file).unwrap()[..152].to_vec();
     let mut begun = Image::new();
     begun.insert_dir(PATH);
@@ -202,7 +202,7 @@ fn a_creation_that_ended_before_the_identity_was_written_goes_on_with_the_id_tha
 }
 
 #[test]
-fn the_report_covers_the_embedded_store_and_no_other() {
+fn the_report_covers_only_the_embedded_store() {
     let mut image = content(&closed_with(10));
     let store_dir = format!("{PATH}/store");
     let last = image.files().map(|(path, _)| path.to_path_buf());
@@ -216,13 +216,13 @@ fn the_report_covers_the_embedded_store_and_no_other() {
     let disk = SimDisk::from_image(&image);
     let db = open(&disk, Durability::EverySynced).unwrap();
     let report = db.recovery_report();
-    assert_eq!(report.leftovers_removed, 0, "those of the log");
+    assert_eq!(report.leftovers_removed, 0, "only leftovers of the log count");
     let store = report.store.as_ref().unwrap();
     let torn = store.torn_tail.as_ref().unwrap();
     assert_eq!((&torn.path, torn.offset), (&last, whole.len() as u64));
     assert_eq!((torn.cut_bytes, torn.all_zero), (24, true));
     assert_eq!((store.files_found, store.leftovers_removed), (1, 1));
-    assert_eq!(store.records_replayed, 2, "the identity, and that there is a log");
+    assert_eq!(store.records_replayed, 2, "the identity and the first checkpoint");
     drop(db);
     let again = open(&disk, Durability::EverySynced).unwrap();
     let store = again.recovery_report().store.as_ref().unwrap();
@@ -235,7 +235,7 @@ fn the_report_covers_the_embedded_store_and_no_other() {
 }
 
 #[test]
-fn leftover_temporary_files_are_removed_and_foreign_files_are_let_be() {
+fn leftover_temporary_files_are_removed_and_foreign_files_stay() {
     let mut image = content(&closed_with(10));
     image.insert_file(
         format!("{PATH}/log/00000000000000000099.wal.tmp"),
@@ -260,7 +260,7 @@ fn leftover_temporary_files_are_removed_and_foreign_files_are_let_be() {
 }
 
 #[test]
-fn a_signal_may_be_appended_at_open_and_no_other_difference_is_accepted() {
+fn an_open_can_append_a_signal_but_not_remove_one() {
     let disk = closed_with(10);
     let appended = schema().signal(Signal::new("share").half_life_ms(1000));
     let open_with = |schema: &Schema| {
@@ -285,7 +285,7 @@ fn a_signal_may_be_appended_at_open_and_no_other_difference_is_accepted() {
 }
 
 #[test]
-fn opening_again_and_again_without_a_write_changes_no_state_and_piles_up_no_segments() {
+fn repeated_opens_without_a_write_change_no_state_and_add_no_segments() {
     let disk = closed_with(10);
     for _ in 0..5 {
         let db = open(&disk, Durability::EverySynced).unwrap();

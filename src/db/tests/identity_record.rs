@@ -1,3 +1,5 @@
+//! The bytes of the identity record.
+
 use crate::Error;
 use crate::db::identity::*;
 

@@ -1,5 +1,5 @@
-//! Bad input: at each limit it is taken, one past it the error names field and value, nothing has changed, and the
-//! handle continues.
+//! Bad input: a value at each limit is accepted. For a value past it, the error names field and value, nothing is
+//! changed, and the handle continues.
 
 use super::*;
 use crate::Ring;
@@ -11,10 +11,10 @@ use crate::limits::{
 use crate::signals::ledger::validate;
 
 const SKEW_MS: i64 = 3_600_000;
-/// Of this one negative weights are declared.
+/// The signal that allows negative weights.
 const SIGNED: SignalId = SignalId(2);
 
-/// A database that holds a little of everything.
+/// A database with a few events and a collection.
 struct InputSample {
     disk: SimDisk,
     db: TidalDb,
@@ -34,7 +34,8 @@ impl InputSample {
         Self { disk, db }
     }
 
-    /// The call is refused with this text, no file is touched, no state is changed, and the handle continues.
+    /// Checks that the call is refused with this text, makes no file operation, changes no state, and that the handle
+    /// continues.
     fn refuses<T: std::fmt::Debug>(&self, text: &str, call: impl FnOnce(&TidalDb) -> Result<T, Error>) {
         let before = (
             self.db.export().unwrap(),
@@ -43,7 +44,7 @@ impl InputSample {
             content(&self.disk),
         );
         let error = call(&self.db).expect_err(text);
-        assert_eq!(said(&error), text);
+        assert_eq!(text_of(&error), text);
         let after = (
             self.db.export().unwrap(),
             self.db.last_sequence(),
@@ -63,12 +64,12 @@ impl InputSample {
         record(&self.db, 1).unwrap();
     }
 
-    /// The call is taken, as one frame, and is there after reopening.
-    fn takes(&self, call: impl FnOnce(&TidalDb) -> Result<crate::Receipt, Error>) {
+    /// Checks that the call is accepted as one frame, and recovered after a power loss.
+    fn accepts(&self, call: impl FnOnce(&TidalDb) -> Result<crate::Receipt, Error>) {
         let covered = || self.db.statistics().unwrap().checkpoint_sequence;
         let (last, covered_before) = (self.db.last_sequence(), covered());
         let sequence = call(&self.db).unwrap().sequence;
-        // A call that may change very much makes a checkpoint first, whose marker is a frame.
+        // A call that can change many bytes makes a checkpoint first. Its marker is a frame.
         let markers_len = u64::from(covered() != covered_before);
         assert_eq!(sequence, last + 1 + markers_len);
         assert_eq!(self.db.last_sequence(), sequence);
@@ -81,8 +82,8 @@ impl InputSample {
     }
 }
 
-/// What an error says, that of an event in a batch with its place.
-fn said(error: &Error) -> String {
+/// The text of an error. For an event in a batch it begins with the index.
+fn text_of(error: &Error) -> String {
     match error {
         Error::InBatch { index, source } => format!("event {index}: {source}"),
         other => other.to_string(),
@@ -94,7 +95,7 @@ fn view() -> SignalEvent<'static> {
 }
 
 #[test]
-fn a_weight_is_finite_at_most_the_cap_and_negative_only_where_declared() {
+fn a_weight_is_finite_and_at_most_the_cap_and_negative_only_if_the_signal_allows_it() {
     let sample = InputSample::new();
     let signed = SignalEvent {
         signal: SIGNED,
@@ -128,12 +129,12 @@ fn a_weight_is_finite_at_most_the_cap_and_negative_only_where_declared() {
         signed.with_weight(WEIGHT_ABS_MAX),
         signed.with_weight(-WEIGHT_ABS_MAX),
     ] {
-        sample.takes(|db| db.record(&event));
+        sample.accepts(|db| db.record(&event));
     }
 }
 
 #[test]
-fn a_time_is_within_the_allowed_skew_and_as_old_as_it_likes() {
+fn an_event_is_at_most_the_skew_ahead_and_can_have_any_age() {
     let sample = InputSample::new();
     for at_ms in [NOW_MS + SKEW_MS + 1, i64::MAX - 1, i64::MAX] {
         let text = format!("at_ms is {at_ms}: it is further ahead of the clock than the allowed skew");
@@ -149,7 +150,7 @@ fn a_time_is_within_the_allowed_skew_and_as_old_as_it_likes() {
         (i64::MIN, 2),
     ] {
         let before = sample.db.statistics().unwrap().late_drops;
-        sample.takes(|db| db.record(&SignalEvent { at_ms, ..view() }));
+        sample.accepts(|db| db.record(&SignalEvent { at_ms, ..view() }));
         assert_eq!(
             sample.db.statistics().unwrap().late_drops,
             before + late,
@@ -182,7 +183,7 @@ fn every_number_is_a_legal_id() {
     let sample = InputSample::new();
     for id in [0, u64::MAX] {
         let cohorts = [CohortId(id)];
-        sample.takes(|db| {
+        sample.accepts(|db| {
             db.record(
                 &SignalEvent::new(SignalId(1), EntityId(id), NOW_MS)
                     .with_user(UserId(id))
@@ -201,14 +202,15 @@ fn every_number_is_a_legal_id() {
         assert!(db.collection_contains("saved", EntityId(id)).unwrap());
     }
     assert_eq!(sample.db.related(EntityId(0), 9, NOW_MS).unwrap(), []);
-    sample.takes(|db| db.forget_user(UserId(u64::MAX)));
-    sample.takes(|db| db.forget_entity(EntityId(u64::MAX)));
-    sample.takes(|db| db.forget_entity(EntityId(0)));
+    sample.accepts(|db| db.forget_user(UserId(u64::MAX)));
+    sample.accepts(|db| db.forget_entity(EntityId(u64::MAX)));
+    sample.accepts(|db| db.forget_entity(EntityId(0)));
 }
 
-/// Deleting a collection by a name of more than 255 bytes panicked in debug builds, which poisoned the handle.
+/// Regression: the deletion of a collection with a name of more than 255 bytes panicked in debug builds and poisoned
+/// the handle.
 #[test]
-fn a_name_of_a_collection_has_1_to_255_bytes_of_any_kind_and_is_never_taken_for_another() {
+fn a_name_of_a_collection_has_1_to_255_bytes_of_any_value_and_is_unique() {
     let sample = InputSample::new();
     sample.refuses(
         "collection name is empty: a name must have at least one byte",
@@ -231,7 +233,7 @@ fn a_name_of_a_collection_has_1_to_255_bytes_of_any_kind_and_is_never_taken_for_
         sample.refuses(&text, |db| db.delete_collection(name));
         sample.refuses(&text, |db| db.collection_members(name));
     }
-    // Beginnings of one another, separators of paths and texts, bytes that are no text.
+    // Names that begin with other names, separators of paths and texts, and bytes that are not UTF-8.
     let longest = [0xff; NAME_BYTES_MAX];
     let names = [
         &b"a"[..],
@@ -329,7 +331,7 @@ fn a_signal_that_is_not_in_the_schema_is_refused_by_every_call() {
 }
 
 #[test]
-fn cohorts_batches_and_frames_have_their_limits() {
+fn cohorts_of_an_event_events_of_a_batch_and_bytes_of_a_frame_are_limited() {
     let sample = InputSample::new();
     let cohorts = [CohortId(1); EVENT_COHORTS_MAX + 1];
     let (many, too_many) = (view().with_cohorts(&cohorts[1..]), view().with_cohorts(&cohorts));
@@ -339,7 +341,7 @@ fn cohorts_batches_and_frames_have_their_limits() {
     sample.refuses("event 2: cohorts of an event: 65 is over the limit of 64", |db| {
         db.record_batch(&[view(), many, too_many])
     });
-    sample.takes(|db| db.record(&many));
+    sample.accepts(|db| db.record(&many));
 
     sample.refuses("events is empty: a batch holds at least one event", |db| {
         db.record_batch(&[])
@@ -356,9 +358,9 @@ fn cohorts_batches_and_frames_have_their_limits() {
     sample.refuses("event 65535: weight is NaN: a weight is a finite number", |db| {
         db.record_batch(&last_is_bad)
     });
-    sample.takes(|db| db.record_batch(&batch[1..]));
+    sample.accepts(|db| db.record_batch(&batch[1..]));
 
-    // 40,000 events of 28 bytes after 8 of their own, the rest of the frame is cohorts of 8 bytes each.
+    // A header of 8 bytes and 40,000 events of 28 bytes. Cohorts of 8 bytes each fill the rest of the frame.
     let fitting = FRAME_PAYLOAD_BYTES_MAX - 8 - 40_000 * 28;
     let (full, left) = (fitting / (8 * EVENT_COHORTS_MAX), fitting / 8 % EVENT_COHORTS_MAX);
     let mut frame = vec![view(); 40_000];
@@ -371,7 +373,8 @@ fn cohorts_batches_and_frames_have_their_limits() {
     });
 }
 
-/// Opening with these options is refused with this text before anything is made; with those it is not.
+/// Checks that an open with the options of `past` is refused with this text before any file operation, and that an open
+/// with the options of `at` succeeds.
 fn refuses_options(text: &str, past: impl Fn(Options) -> Options, at: &[&dyn Fn(Options) -> Options]) {
     let disk = SimDisk::new();
     let error = TidalDb::open(PATH, past(options(&disk, Durability::EverySynced))).unwrap_err();
@@ -385,7 +388,7 @@ fn refuses_options(text: &str, past: impl Fn(Options) -> Options, at: &[&dyn Fn(
 }
 
 #[test]
-fn an_option_outside_its_limits_is_refused_before_anything_is_made() {
+fn an_option_outside_its_limits_is_refused_before_any_file_operation() {
     refuses_options(
         "segment_bytes_max is 511: it is below SEGMENT_BYTES_MIN",
         |options| options.segment_bytes_max(SEGMENT_BYTES_MIN - 1),
@@ -409,7 +412,7 @@ fn an_option_outside_its_limits_is_refused_before_anything_is_made() {
     refuses_options(
         "preallocate_bytes: 1073741825 is over the limit of 1073741824",
         |options| options.preallocate_bytes(SEGMENT_BYTES_MAX + 1),
-        // A segment is never made longer than it may be.
+        // A segment is never longer than its limit, also with a larger preallocation.
         &[
             &|options| options.preallocate_bytes(SEGMENT_BYTES_MAX),
             &|options| options.preallocate_bytes(0),
@@ -443,7 +446,7 @@ fn an_option_outside_its_limits_is_refused_before_anything_is_made() {
 }
 
 #[test]
-fn a_schema_outside_its_limits_is_refused_before_anything_is_made() {
+fn a_schema_outside_its_limits_is_refused_before_any_file_operation() {
     let with = |signal: Signal| {
         move |options: Options| Options {
             schema: Schema::new().signal(signal.clone()),

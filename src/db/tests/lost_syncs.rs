@@ -1,5 +1,5 @@
-//! A failed sync after which the file system reads back what it has lost: reopening on the same machine, then losing
-//! power, loses nothing acknowledged.
+//! A failed sync that loses writes, although the file system still returns them to reads. A reopening on the same
+//! machine and then a power loss lose no acknowledged event.
 
 use std::io::ErrorKind;
 
@@ -7,7 +7,7 @@ use super::*;
 use crate::testing::sim_disk::{DiskOperationKind, Fault};
 
 #[test]
-fn what_a_failed_sync_lost_is_not_promised_as_synced_by_the_next_open() {
+fn the_next_open_syncs_the_frames_that_a_failed_sync_lost() {
     let disk = SimDisk::new();
     let db = open(&disk, Durability::EverySynced).unwrap();
     for i in 0..3 {
@@ -16,7 +16,7 @@ fn what_a_failed_sync_lost_is_not_promised_as_synced_by_the_next_open() {
     disk.fail_next(DiskOperationKind::Sync, Fault::SyncLoses(ErrorKind::Other));
     record(&db, 3).unwrap_err();
     drop(db);
-    // The same machine keeps running: the frame is still read back.
+    // The same machine continues to run: reads still return the frame.
     let db = open(&disk, Durability::EverySynced).unwrap();
     let len = db.last_sequence();
     record(&db, len).unwrap();
@@ -26,7 +26,7 @@ fn what_a_failed_sync_lost_is_not_promised_as_synced_by_the_next_open() {
 }
 
 #[test]
-fn a_checkpoint_whose_flush_lost_it_trims_nothing_at_the_next_open() {
+fn the_next_open_syncs_a_checkpoint_that_a_failed_flush_lost_before_it_trims() {
     let disk = SimDisk::new();
     let db = open(&disk, Durability::EverySynced).unwrap();
     for i in 0..30 {

@@ -1,4 +1,4 @@
-//! A database that is not there, and is not to be created.
+//! Opens of a missing database that must not create it.
 
 use super::*;
 use crate::storage::{MemoryStore, StorageEngine};
@@ -8,24 +8,24 @@ fn must_exist(disk: &SimDisk) -> Options {
     options(disk, Durability::EverySynced).create(false)
 }
 
-/// The database is said to be missing in `PATH`, and nothing was done to the disk.
-fn assert_missing(disk: &SimDisk, opened: Result<TidalDb, Error>, what: &str) {
+/// Checks that the open failed because the database in `PATH` is missing, and that the disk is not changed.
+fn assert_missing(disk: &SimDisk, opened: Result<TidalDb, Error>, context: &str) {
     let before = disk.operations_len();
     let error = opened.map(drop).unwrap_err();
     assert!(
         matches!(&error, Error::DatabaseMissing { path } if path == Path::new(PATH)),
-        "{what}: {error}"
+        "{context}: {error}"
     );
     assert_eq!(
         error.to_string(),
         format!("{PATH} holds no database, and the options do not allow creating one")
     );
-    assert_eq!(disk.operations_len(), before, "{what}");
+    assert_eq!(disk.operations_len(), before, "{context}");
 }
 
 #[test]
-fn a_missing_database_is_an_error_of_its_own_and_nothing_is_made() {
-    // A mistyped path gave an empty database.
+fn a_missing_database_is_a_separate_error_and_no_file_is_created() {
+    // Regression: a mistyped path created an empty database.
     let image = |dirs: &[&str], files: &[&str]| {
         let mut image = Image::new();
         for dir in dirs {
@@ -59,7 +59,7 @@ fn a_missing_database_is_an_error_of_its_own_and_nothing_is_made() {
 }
 
 #[test]
-fn a_database_that_storage_does_not_know_is_missing_and_nothing_is_put_there() {
+fn a_database_without_an_identity_in_storage_is_missing_and_nothing_is_stored() {
     let (disk, storage) = (SimDisk::new(), MemoryStore::new());
     let open = |disk: &SimDisk, storage: &MemoryStore| {
         TidalDb::open_with_storage(PATH, must_exist(disk), Arc::new(storage.clone()))
@@ -83,7 +83,7 @@ fn a_database_that_storage_does_not_know_is_missing_and_nothing_is_put_there() {
 }
 
 #[test]
-fn a_database_that_is_there_opens_as_if_it_might_be_created() {
+fn an_existing_database_opens_without_the_permission_to_create_it() {
     let disk = SimDisk::new();
     let db = open(&disk, Durability::EverySynced).unwrap();
     record(&db, 0).unwrap();
@@ -107,38 +107,38 @@ fn a_database_that_is_there_opens_as_if_it_might_be_created() {
 }
 
 #[test]
-fn a_database_whose_creation_was_cut_short_is_there_or_missing_and_a_missing_one_is_left_as_it_is() {
+fn an_interrupted_creation_leaves_a_database_that_opens_or_is_missing_and_unchanged() {
     let disk = SimDisk::new();
     drop(open(&disk, Durability::EverySynced).unwrap());
     let recording = disk.recording();
     let mut images = recording.images();
-    let (mut missing, mut there) = (0, 0);
+    let (mut missing, mut existing) = (0, 0);
     for ordinal in 0..recording.len() {
         images.seek(ordinal, Side::After).unwrap();
         for choice in images.choices(DiskModel::WEAKEST, 200, 1).choices {
             let copy = SimDisk::from_image(&images.image(&choice));
             let before = content(&copy);
-            let what = format!("after operation {ordinal}: {choice}");
+            let context = format!("after operation {ordinal}: {choice}");
             match TidalDb::open(PATH, must_exist(&copy)) {
                 Ok(db) => {
-                    assert!(!db.recovery_report().created, "{what}");
-                    record(&db, 0).unwrap_or_else(|error| panic!("{what}: {error}"));
-                    there += 1;
+                    assert!(!db.recovery_report().created, "{context}");
+                    record(&db, 0).unwrap_or_else(|error| panic!("{context}: {error}"));
+                    existing += 1;
                 }
                 Err(Error::DatabaseMissing { .. }) => {
-                    assert_eq!(content(&copy).differences(&before), [""; 0], "{what}");
+                    assert_eq!(content(&copy).differences(&before), [""; 0], "{context}");
                     missing += 1;
                 }
-                Err(error) => panic!("{what}: {error}"),
+                Err(error) => panic!("{context}: {error}"),
             }
-            drop(open(&copy, Durability::EverySynced).unwrap_or_else(|error| panic!("{what}: {error}")));
+            drop(open(&copy, Durability::EverySynced).unwrap_or_else(|error| panic!("{context}: {error}")));
         }
     }
-    assert!(missing > 10 && there > 10, "{missing} {there}");
+    assert!(missing > 10 && existing > 10, "{missing} {existing}");
 }
 
 #[test]
-fn an_error_while_looking_for_the_database_is_not_taken_for_a_missing_one() {
+fn an_error_during_the_search_for_the_database_is_not_reported_as_missing() {
     let mut image = Image::new();
     image.insert_file(PATH, b"a file".to_vec());
     let disk = SimDisk::from_image(&image);

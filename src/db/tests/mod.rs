@@ -1,4 +1,5 @@
-//! Tests of the handle on a simulated disk: the calls that survive each crash, the state after failures, and refused damage.
+//! Tests of the handle on a simulated disk: the calls that survive each crash, the state after failures, and refused
+//! damage.
 
 mod ahead;
 mod bounds;
@@ -77,8 +78,8 @@ fn clock_at(now_ms: i64) -> Arc<AdjustableClock> {
     Arc::new(AdjustableClock(AtomicI64::new(now_ms)))
 }
 
-/// The clock as options take it.
-fn handle(clock: &Arc<AdjustableClock>) -> Arc<dyn Clock> {
+/// The clock in the type of the option.
+fn as_clock(clock: &Arc<AdjustableClock>) -> Arc<dyn Clock> {
     Arc::<AdjustableClock>::clone(clock)
 }
 
@@ -92,7 +93,7 @@ fn schema() -> Schema {
         .signal(Signal::new("like").half_life_ms(3_600_000).positive())
 }
 
-/// Small files, everything done by the caller, no checkpoint unless asked for.
+/// Options with small files, without threads, and with checkpoints only on request.
 fn options(disk: &SimDisk, durability: Durability) -> Options {
     let files: Arc<dyn FileAccess> = Arc::new(disk.clone());
     Options::new(schema())
@@ -111,7 +112,7 @@ fn open(disk: &SimDisk, durability: Durability) -> Result<TidalDb, Error> {
     TidalDb::open(PATH, options(disk, durability))
 }
 
-/// Records event number `i`, of a user and two cohorts. Each is unlike the others.
+/// Records event number `i`, with a user and two cohorts. All events are different.
 fn record(db: &TidalDb, i: u64) -> Result<u64, Error> {
     let cohorts = [CohortId(i % 3), CohortId(7)];
     let event = SignalEvent::new(
@@ -125,7 +126,7 @@ fn record(db: &TidalDb, i: u64) -> Result<u64, Error> {
     db.record(&event).map(|receipt| receipt.sequence)
 }
 
-/// The state after the first `len` events, on a disk of its own.
+/// The state after the first `len` events, from a new database on another disk.
 fn state_after(len: u64) -> Export {
     let disk = SimDisk::new();
     let db = open(&disk, Durability::OperatingSystem).unwrap();
@@ -135,24 +136,24 @@ fn state_after(len: u64) -> Export {
     db.export().unwrap()
 }
 
-/// The disk as a crash at this moment leaves it.
+/// A disk with an image that a crash leaves now.
 fn crashed(disk: &SimDisk, choice: &ImageChoice) -> SimDisk {
     SimDisk::from_image(&disk.image(choice))
 }
 
-/// The content of the disk, all of which is durable or not.
+/// The content of the disk: all writes, durable or not.
 fn content(disk: &SimDisk) -> Image {
     disk.image(&ImageChoice::All)
 }
 
-/// The image with the lock file, which opening makes before it looks at anything.
+/// The image with the lock file, which an open creates first.
 fn with_lock(image: &Image) -> Image {
     let mut image = image.clone();
     image.insert_file(format!("{PATH}/LOCK"), []);
     image
 }
 
-/// Checks that a refused open of `image` changed nothing on its disk, apart from the lock file.
+/// Checks that a refused open of `image` changed nothing on its disk except the lock file.
 #[track_caller]
 fn assert_only_locked(disk: &SimDisk, image: &Image, context: impl std::fmt::Display) {
     let (after, before) = (content(disk), with_lock(image));

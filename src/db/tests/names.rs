@@ -1,4 +1,4 @@
-//! Names that a user gives: whatever they are, none of them is ever a path, and none is taken for another.
+//! Names that a user gives: the engine never uses them as a path, and never confuses two of them.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use crate::fs::RealFiles;
 use crate::testing::lab::TempDir;
 use crate::testing::sim_disk::SimDiskOptions;
 
-/// Each is legal, and each would lead somewhere if it were a path.
+/// Legal names. As paths they would lead to other files.
 const NAMES: [&[u8]; 16] = [
     b"/",
     b".",
@@ -31,7 +31,7 @@ fn named(name: &[u8]) -> Schema {
     schema().signal(Signal::new(name).half_life_ms(1000))
 }
 
-/// Every call that takes a name, then a checkpoint and a recovery.
+/// Makes every call that takes a name, then a checkpoint and a recovery.
 fn use_name(options: &Options, path: &Path, name: &[u8]) {
     for opening in 0..2 {
         let db = TidalDb::open(path, options.clone()).unwrap();
@@ -56,8 +56,8 @@ fn use_name(options: &Options, path: &Path, name: &[u8]) {
     }
 }
 
-/// Whether the engine makes such a path itself.
-fn is_ours(path: &Path) -> bool {
+/// Returns true if the path is one that the engine uses.
+fn is_path_of_engine(path: &Path) -> bool {
     let Ok(below) = path.strip_prefix(PATH) else {
         return path == Path::new("/");
     };
@@ -75,7 +75,7 @@ fn is_ours(path: &Path) -> bool {
 }
 
 #[test]
-fn no_name_given_by_a_user_becomes_a_path() {
+fn no_name_from_a_user_becomes_a_path() {
     let paths_with = |name: &[u8]| {
         let options_of_disk = SimDiskOptions {
             records_reads: true,
@@ -94,9 +94,14 @@ fn no_name_given_by_a_user_becomes_a_path() {
     for name in NAMES {
         let paths = paths_with(name);
         for path in &paths {
-            assert!(is_ours(path), "{}: {}", name.escape_ascii(), path.display());
+            assert!(
+                is_path_of_engine(path),
+                "{}: {}",
+                name.escape_ascii(),
+                path.display()
+            );
         }
-        // A longer name takes more room, and so perhaps more files; of the same length it makes the same ones.
+        // A longer name takes more bytes, and perhaps more files. A name of the same length takes the same files.
         assert_eq!(
             paths,
             paths_with(&vec![b'n'; name.len()]),
@@ -111,7 +116,7 @@ mod full {
     use super::*;
 
     #[test]
-    fn on_a_real_disk_too_nothing_is_made_outside_of_the_database() {
+    fn on_a_real_disk_no_file_is_created_outside_of_the_database() {
         let root = TempDir::new("names");
         let files = RealFiles;
         for (index, name) in NAMES.into_iter().enumerate() {

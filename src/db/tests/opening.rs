@@ -1,4 +1,4 @@
-//! Openings: receipts that are never given twice, and how far the calls of earlier openings survived.
+//! Openings: receipts are unique, and the report has the last surviving call of each earlier opening.
 
 use std::io::ErrorKind;
 
@@ -11,7 +11,7 @@ fn receipt(db: &TidalDb) -> Receipt {
 }
 
 #[test]
-fn the_receipt_of_a_failed_call_is_given_to_no_other_call_and_the_report_says_that_its_call_is_lost() {
+fn the_receipt_of_a_failed_call_is_unique_and_the_report_shows_that_the_call_is_lost() {
     let disk = SimDisk::new();
     let db = open(&disk, Durability::EverySynced).unwrap();
     let first = receipt(&db);
@@ -28,7 +28,7 @@ fn the_receipt_of_a_failed_call_is_given_to_no_other_call_and_the_report_says_th
     let again = receipt(&db);
     assert_eq!(
         again.sequence, failed.sequence,
-        "the number is free, and the opening tells the calls apart"
+        "the number is used again, and the opening distinguishes the calls"
     );
     assert_ne!(again, failed);
     let report = db.recovery_report();
@@ -46,10 +46,10 @@ fn the_receipt_of_a_failed_call_is_given_to_no_other_call_and_the_report_says_th
 }
 
 #[test]
-fn a_power_loss_that_takes_acknowledged_calls_shows_in_the_report_also_after_further_openings() {
+fn the_report_shows_calls_lost_in_a_power_loss_also_after_later_openings() {
     let disk = SimDisk::new();
     let db = open(&disk, Durability::OperatingSystem).unwrap();
-    let kept = receipt(&db);
+    let survived = receipt(&db);
     db.sync().unwrap();
     let lost = receipt(&db);
     drop(db);
@@ -58,9 +58,9 @@ fn a_power_loss_that_takes_acknowledged_calls_shows_in_the_report_also_after_fur
         let db = open(&disk, Durability::OperatingSystem).unwrap();
         let report = db.recovery_report();
         assert_eq!(report.earlier_openings.len(), opening + 1);
-        assert_eq!(report.survived(kept), Some(true), "opening {opening}");
+        assert_eq!(report.survived(survived), Some(true), "opening {opening}");
         assert_eq!(report.survived(lost), Some(false), "opening {opening}");
-        // Numbers beyond that of the lost call are given and survive.
+        // Later calls have larger numbers than the lost call, and survive.
         for _ in 0..3 {
             receipt(&db);
         }
@@ -121,13 +121,13 @@ fn receipts_are_unique_when_any_operation_of_the_second_session_fails() {
 }
 
 #[test]
-fn openings_that_fail_before_they_can_record_are_not_remembered_in_place_of_others() {
+fn failed_openings_do_not_replace_earlier_openings_in_the_report() {
     let disk = SimDisk::new();
     let db = open(&disk, Durability::EverySynced).unwrap();
-    let kept = receipt(&db);
+    let survived = receipt(&db);
     drop(db);
     for _ in 0..40 {
-        // The new segment cannot be made.
+        // The new segment cannot be created.
         disk.fail_next(
             DiskOperationKind::Create,
             Fault::ErrorBefore(ErrorKind::StorageFull),
@@ -136,7 +136,7 @@ fn openings_that_fail_before_they_can_record_are_not_remembered_in_place_of_othe
     }
     let mut failed = 0;
     loop {
-        // Each operation of opening fails in turn, the last ones after the record of the opening was written.
+        // Each operation of an open fails once. The last ones fail after the record of the opening was written.
         disk.fail_operation(
             disk.operations_len() + failed,
             Fault::ErrorBefore(ErrorKind::StorageFull),
@@ -145,7 +145,7 @@ fn openings_that_fail_before_they_can_record_are_not_remembered_in_place_of_othe
             Err(_) => failed += 1,
             Ok(db) => {
                 let report = db.recovery_report();
-                assert_eq!(report.survived(kept), Some(true));
+                assert_eq!(report.survived(survived), Some(true));
                 assert!(report.earlier_openings.len() < 4, "{report:?}");
                 break;
             }
@@ -155,7 +155,7 @@ fn openings_that_fail_before_they_can_record_are_not_remembered_in_place_of_othe
 }
 
 #[test]
-fn a_receipt_that_an_application_stored_as_two_numbers_is_as_good() {
+fn a_receipt_made_from_two_stored_numbers_can_be_checked() {
     let disk = SimDisk::new();
     let db = open(&disk, Durability::EverySynced).unwrap();
     let Receipt {
@@ -168,7 +168,7 @@ fn a_receipt_that_an_application_stored_as_two_numbers_is_as_good() {
 }
 
 #[test]
-fn ids_of_openings_are_random_unless_the_options_give_their_step() {
+fn opening_ids_are_random_unless_the_options_set_a_step() {
     let disk = SimDisk::new();
     let opening = |options: Options| {
         let db = TidalDb::open(PATH, options).unwrap();
@@ -188,7 +188,7 @@ fn ids_of_openings_are_random_unless_the_options_give_their_step() {
 }
 
 #[test]
-fn a_refused_change_and_one_that_may_have_been_applied_give_errors_of_two_kinds() {
+fn a_refused_change_and_a_change_with_unknown_outcome_have_different_errors() {
     let disk = SimDisk::new();
     let db = open(&disk, Durability::EverySynced).unwrap();
     db.create_collection("a").unwrap();
@@ -212,7 +212,7 @@ fn a_refused_change_and_one_that_may_have_been_applied_give_errors_of_two_kinds(
     let db = open(&disk, Durability::EverySynced).unwrap();
     assert_eq!(db.collections().unwrap(), [b"a"]);
     assert_eq!(db.last_sequence(), 0);
-    // The change is made again whatever became of it.
+    // The application makes the change again, in both cases.
     db.add_to_collection("a", EntityId(1)).unwrap();
     assert_eq!(db.collection_members("a").unwrap(), [EntityId(1)]);
 }

@@ -1,3 +1,5 @@
+//! The opening record: its bytes, and the ids of openings.
+
 use crate::Error;
 use crate::db::opening_record::*;
 use crate::db::report::EarlierOpening;
@@ -44,34 +46,34 @@ fn the_record_has_its_golden_bytes_and_every_cut_is_refused() {
 }
 
 #[test]
-fn ids_are_never_used_twice_and_as_many_as_the_record_holds_are_remembered() {
+fn opening_ids_are_never_used_twice_and_the_record_holds_the_latest_ones() {
     for step in [None, Some(0), Some(1 << 63), Some(u64::MAX)] {
         let mut record = OpeningRecord::first(step);
-        let mut seen = vec![record.opening];
+        let mut used = vec![record.opening];
         for sequence in 1..100 {
             record = record.after(Some(record.opening), sequence, step, EARLIER_OPENINGS_LEN_MAX);
-            assert!(!seen.contains(&record.opening), "{step:?}");
-            seen.push(record.opening);
+            assert!(!used.contains(&record.opening), "{step:?}");
+            used.push(record.opening);
         }
         let remembered = record.earlier.iter().map(|earlier| earlier.opening);
-        let expected = seen.iter().rev().skip(1).take(EARLIER_OPENINGS_LEN_MAX).copied();
+        let expected = used.iter().rev().skip(1).take(EARLIER_OPENINGS_LEN_MAX).copied();
         assert!(remembered.eq(expected));
         assert_eq!(record.earlier[0].survived_sequence, 99);
     }
 }
 
 #[test]
-fn an_opening_that_made_no_segment_is_left_out_and_its_id_is_not_used_again() {
+fn an_opening_without_a_segment_is_left_out_and_its_id_is_not_used_again() {
     let first = OpeningRecord::first(Some(5));
     assert_eq!((first.opening, first.earlier.len()), (5, 0));
     let mut record = first.after(Some(5), 100, Some(5), EARLIER_OPENINGS_LEN_MAX);
     for (opening, survived_sequence) in [(10, 100), (15, 90), (20, 80)] {
         assert_eq!(record.opening, opening);
-        let known = record.known();
-        assert!(known.allows(opening, u64::MAX) && known.allows(5, survived_sequence));
-        assert!(!known.allows(5, survived_sequence + 1));
+        let openings = record.stored_openings();
+        assert!(openings.allows(opening, u64::MAX) && openings.allows(5, survived_sequence));
+        assert!(!openings.allows(5, survived_sequence + 1));
         assert!(
-            opening == 10 || !known.allows(opening - 5, 0),
+            opening == 10 || !openings.allows(opening - 5, 0),
             "the one before made no segment either"
         );
         record = record.after(Some(5), survived_sequence - 10, Some(5), EARLIER_OPENINGS_LEN_MAX);
@@ -90,7 +92,7 @@ fn an_opening_that_made_no_segment_is_left_out_and_its_id_is_not_used_again() {
 }
 
 #[test]
-fn two_copies_that_are_opened_with_different_steps_get_different_ids() {
+fn copies_that_are_opened_with_different_steps_get_different_ids() {
     let record = OpeningRecord::first(Some(1)).after(Some(1), 9, Some(1), EARLIER_OPENINGS_LEN_MAX);
     let ids = [2, 3].map(|step| {
         record

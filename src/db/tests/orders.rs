@@ -1,5 +1,5 @@
-//! The order of events: whatever it is, counts are the same exactly and scores to the bound of their roundings, through
-//! the whole handle.
+//! The order of events, through the whole handle: every order gives the same counts, and the same scores within the
+//! bound of the rounding.
 
 use super::*;
 use crate::limits::WEIGHT_ABS_MAX;
@@ -90,7 +90,7 @@ fn assert_agree(
     found: &SignalStateExport,
     expected: &SignalStateExport,
     bound: impl Fn(usize) -> f64,
-    what: &str,
+    context: &str,
 ) {
     assert_eq!(
         (found.entity, found.signal, found.time_ms, &found.windows),
@@ -100,19 +100,19 @@ fn assert_agree(
             expected.time_ms,
             &expected.windows
         ),
-        "{what}"
+        "{context}"
     );
     for (index, (found, expected)) in found.scores.iter().zip(&expected.scores).enumerate() {
-        assert!(found.is_finite(), "{what}: {found}");
+        assert!(found.is_finite(), "{context}: {found}");
         assert!(
             (found - expected).abs() <= bound(index) + f64::MIN_POSITIVE,
-            "{what}: {found} and {expected}"
+            "{context}: {found} and {expected}"
         );
     }
 }
 
 #[test]
-fn the_order_of_events_changes_no_count_and_scores_by_no_more_than_the_bound() {
+fn the_order_of_events_changes_no_count_and_changes_scores_at_most_by_the_bound() {
     let schema = signed_schema();
     for seed in with_a_fresh_seed([0x0bde_0001, 0x0bde_0002]) {
         let mut random = Random::new(seed);
@@ -126,7 +126,7 @@ fn the_order_of_events_changes_no_count_and_scores_by_no_more_than_the_bound() {
             for _ in 0..3 {
                 random.shuffle(&mut events);
                 let found = state_of(&events, &mut random);
-                let what = format!("seed {seed:#x}, round {round}");
+                let context = format!("seed {seed:#x}, round {round}");
                 let bound = |state: &SignalStateExport, cohort: Option<CohortId>, index: usize| {
                     let half_lives = schema.get(state.signal).unwrap().half_lives_ms();
                     let of_state = events
@@ -145,19 +145,19 @@ fn the_order_of_events_changes_no_count_and_scores_by_no_more_than_the_bound() {
                     }
                     additions_len as f64 * f64::EPSILON * absolute
                 };
-                assert_eq!(found.signals.len(), expected.signals.len(), "{what}");
+                assert_eq!(found.signals.len(), expected.signals.len(), "{context}");
                 for (found, expected) in found.signals.iter().zip(&expected.signals) {
-                    assert_agree(found, expected, |index| bound(found, None, index), &what);
+                    assert_agree(found, expected, |index| bound(found, None, index), &context);
                 }
-                assert_eq!(found.cohorts.len(), expected.cohorts.len(), "{what}");
+                assert_eq!(found.cohorts.len(), expected.cohorts.len(), "{context}");
                 for (found, expected) in found.cohorts.iter().zip(&expected.cohorts) {
-                    assert_eq!(found.cohort, expected.cohort, "{what}");
+                    assert_eq!(found.cohort, expected.cohort, "{context}");
                     let cohort = Some(found.cohort);
                     assert_agree(
                         &found.state,
                         &expected.state,
                         |index| bound(&found.state, cohort, index),
-                        &what,
+                        &context,
                     );
                 }
             }

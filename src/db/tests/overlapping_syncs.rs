@@ -1,5 +1,5 @@
-//! Syncs that run at the same time: a file system reports a failed write-back once, to one of them, so the other one's
-//! success says nothing. The log, its directory and the store each make one sync at a time.
+//! Syncs that run at the same time. A file system reports a failed write-back only once, to one of them, so the success
+//! of the other one proves nothing. So the log, its directory and the store each make one sync at a time.
 
 use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
@@ -17,8 +17,8 @@ const YIELDS: usize = 10_000;
 
 type SyncCall<'a> = &'a mut dyn FnMut() -> io::Result<FileAnswer>;
 
-/// Opens a database on a simulated disk whose syncs of files and directories go through `watch`, which gets the path and the
-/// call.
+/// Opens a database on a simulated disk that calls `watch` for each sync of a file or directory, with the path and the
+/// sync.
 fn open_watched(
     disk: &SimDisk,
     durability: Durability,
@@ -32,7 +32,7 @@ fn open_watched(
     TidalDb::open(PATH, options.files(Arc::new(files))).unwrap()
 }
 
-/// Counts calls of one part of the database that are on their way, and the most there were.
+/// Counts the calls of one part of the database, those that are running, and the most that ran at the same time.
 #[derive(Debug, Default)]
 struct Overlap {
     running: AtomicU32,
@@ -55,14 +55,14 @@ impl Overlap {
 }
 
 #[test]
-fn no_event_is_acknowledged_that_a_group_sync_or_a_rotation_beside_it_lost() {
+fn no_event_is_acknowledged_that_a_group_sync_or_a_simultaneous_rotation_lost() {
     for group_fails in [true, false] {
         let disk = SimDisk::new();
-        // 1: the next sync is the group's. 2: the group's sync runs. 3: the rotation's sync has begun.
+        // 1: the next sync is that of the group. 2: it runs. 3: the sync of the rotation has begun.
         let stage = Arc::new(AtomicU32::new(0));
         let (rotation_begins, rotation_synced) =
             (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        let (tell, told) = channel();
+        let (send_begun, group_sync_begun) = channel();
         let (of_watch, faulty) = (Arc::clone(&stage), disk.clone());
         let (begins, synced) = (Arc::clone(&rotation_begins), Arc::clone(&rotation_synced));
         let lose = move |sync: SyncCall<'_>| {
@@ -72,8 +72,8 @@ fn no_event_is_acknowledged_that_a_group_sync_or_a_rotation_beside_it_lost() {
         let db = open_watched(&disk, Durability::EverySynced, move |path, sync| {
             let is_log = matches!(FileRole::of(path), FileRole::Segment | FileRole::NewSegment);
             if is_log && of_watch.compare_exchange(1, 2, SeqCst, SeqCst).is_ok() {
-                let lost = group_fails.then(|| lose(sync));
-                tell.send(()).unwrap();
+                let failed_sync = group_fails.then(|| lose(sync));
+                send_begun.send(()).unwrap();
                 while !begins.load(SeqCst) {
                     thread::yield_now();
                 }
@@ -83,7 +83,7 @@ fn no_event_is_acknowledged_that_a_group_sync_or_a_rotation_beside_it_lost() {
                     }
                     thread::yield_now();
                 }
-                return lost.unwrap_or_else(sync);
+                return failed_sync.unwrap_or_else(sync);
             }
             if is_log && of_watch.compare_exchange(2, 3, SeqCst, SeqCst).is_ok() {
                 let result = if group_fails { sync() } else { lose(sync) };
@@ -100,8 +100,8 @@ fn no_event_is_acknowledged_that_a_group_sync_or_a_rotation_beside_it_lost() {
             let record =
                 move |entity: u64, len: usize| (entity, db.record_batch(&vec![event(entity); len]).is_ok());
             let leads = scope.spawn(move || record(2, 1));
-            told.recv().unwrap();
-            // One that waits for a sync, and one that does not fit into the segment.
+            group_sync_begun.recv().unwrap();
+            // One thread waits for the sync. The batch of the other one does not fit into the segment.
             let waits = scope.spawn(move || record(3, 1));
             while db.last_sequence() < 3 {
                 thread::yield_now();
@@ -119,14 +119,14 @@ fn no_event_is_acknowledged_that_a_group_sync_or_a_rotation_beside_it_lost() {
             let score = reopened.score(EntityId(entity), SignalId(0), 0, NOW_MS).unwrap();
             assert!(
                 score > 0.0 || !acknowledged,
-                "group fails: {group_fails}; the acknowledged event of entity {entity} is gone"
+                "group fails: {group_fails}; the acknowledged event of entity {entity} is lost"
             );
         }
     }
 }
 
 #[test]
-fn the_log_its_directory_and_the_store_each_make_one_sync_at_a_time() {
+fn the_log_and_the_store_each_make_one_sync_at_a_time() {
     let disk = SimDisk::new();
     let (log, store): (Arc<Overlap>, Arc<Overlap>) = Default::default();
     let (of_log, of_store) = (Arc::clone(&log), Arc::clone(&store));
@@ -159,8 +159,8 @@ fn the_log_its_directory_and_the_store_each_make_one_sync_at_a_time() {
         });
     });
     db.close().unwrap();
-    // A thread waits for the sync of what it wrote, so a sync serves each thread once: of the log the two that make 60
-    // events each, of the store the one that makes 40 changes and the one that makes 20 checkpoints.
+    // A thread waits for the sync of its write, so one sync covers at most one write of each thread. Two threads record
+    // 60 events each in the log. In the store one thread makes 40 changes, and one makes 20 checkpoints.
     for (overlap, calls_min) in [(&log, 60), (&store, 30)] {
         assert!(overlap.calls.load(SeqCst) >= calls_min, "{overlap:?}");
         assert_eq!(overlap.most.load(SeqCst), 1, "{overlap:?}");
@@ -168,15 +168,15 @@ fn the_log_its_directory_and_the_store_each_make_one_sync_at_a_time() {
 }
 
 #[test]
-fn a_rotation_makes_nothing_durable_before_its_syncs_have_returned() {
+fn a_rotation_does_not_raise_the_durable_sequence_before_its_syncs_return() {
     let disk = SimDisk::new();
     let opened: Arc<OnceLock<Weak<TidalDb>>> = Arc::default();
-    let (of_watch, looks) = (Arc::clone(&opened), Arc::new(AtomicU64::new(0)));
-    let seen = Arc::clone(&looks);
+    let (of_watch, watched_syncs) = (Arc::clone(&opened), Arc::new(AtomicU64::new(0)));
+    let counted = Arc::clone(&watched_syncs);
     let db = open_watched(&disk, Durability::OperatingSystem, move |_, sync| {
         if let Some(db) = of_watch.get().and_then(Weak::upgrade) {
             assert!(db.durable_sequence() < db.last_sequence());
-            seen.fetch_add(1, SeqCst);
+            counted.fetch_add(1, SeqCst);
         }
         sync()
     });
@@ -187,7 +187,7 @@ fn a_rotation_makes_nothing_durable_before_its_syncs_have_returned() {
         let event = SignalEvent::new(SignalId(0), EntityId(entity), NOW_MS);
         db.record_batch(&vec![event; 9]).unwrap();
     }
-    assert!(looks.load(SeqCst) > 40 && db.durable_sequence() > 40);
+    assert!(watched_syncs.load(SeqCst) > 40 && db.durable_sequence() > 40);
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn a_storage_engine_gets_one_flush_at_a_time() {
         });
     });
     assert!(failed.into_inner().unwrap().is_none());
-    // A flush serves each of the two threads once, and each needs 40.
+    // One flush covers at most one write of each of the two threads, and each thread makes 40 writes.
     assert!(flushes.calls.load(SeqCst) >= 40);
     assert_eq!(flushes.most.load(SeqCst), 1);
 }

@@ -1,5 +1,6 @@
-//! Panics of file calls and of a storage engine, at each call, also inside a destructor of a thread that unwinds already:
-//! the handle is poisoned, nothing is written after the panic, and reopening finds everything acknowledged.
+//! Panics at each file operation and at each call of a storage engine, also inside a destructor of a thread that
+//! unwinds already. The handle is poisoned, the engine writes nothing after the panic, and a reopening recovers all
+//! acknowledged calls.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -22,7 +23,7 @@ pub(super) enum CallPlace {
 pub(super) const CALL_PLACES: [CallPlace; 2] = [CallPlace::Plain, CallPlace::Destructor];
 
 impl CallPlace {
-    /// Runs `body` there. Gives the payload of its panic, if it panicked.
+    /// Runs `body` in this place. Returns the payload of its panic, if it panicked.
     pub(super) fn run(self, body: impl FnOnce()) -> Option<Box<dyn std::any::Any + Send>> {
         struct RunOnDrop<'a>(&'a mut dyn FnMut());
         impl Drop for RunOnDrop<'_> {
@@ -56,7 +57,7 @@ fn options_of(disk: &SimDisk, durability: Durability) -> Options {
         .files(Arc::new(disk.clone()))
 }
 
-/// Every call but the reads fails, and says why; so do the others once the handle is closed.
+/// Checks that every call that writes fails with `Poisoned`, or with `Closed` after the close.
 pub(super) fn expect_poisoned(db: &TidalDb, context: &str) {
     let refused = [
         db.forget_user(UserId(1)).map(drop),
@@ -74,7 +75,7 @@ pub(super) fn expect_poisoned(db: &TidalDb, context: &str) {
     }
 }
 
-/// One run whose file operation `ordinal` panics.
+/// Runs the workload with a panic at the file operation `ordinal`.
 fn panic_at(
     workload: &Workload,
     durability: Durability,
@@ -107,25 +108,25 @@ fn panic_at(
     assert_eq!(
         disk.operations_len(),
         len,
-        "{context}: nothing is written after the panic"
+        "{context}: the engine writes nothing after the panic"
     );
-    for (choice, death) in [
+    for (choice, crash_kind) in [
         (ImageChoice::All, CrashKind::ProcessCrash),
         (ImageChoice::Synced, CrashKind::PowerLoss),
     ] {
         let reopened = TidalDb::open(PATH, options_of(&crashed(&disk, &choice), durability)).expect(&context);
-        let verdict = oracle.check(death, &reopened);
+        let verdict = oracle.check(crash_kind, &reopened);
         assert!(verdict.is_ok(), "{context}, {choice}: {verdict}");
     }
 }
 
 #[test]
-fn a_panic_while_a_checkpoint_takes_the_state_poisons_too() {
+fn a_panic_during_the_fence_of_a_checkpoint_poisons_the_handle() {
     for place in CALL_PLACES {
         let disk = SimDisk::new();
         let db = open(&disk, Durability::EverySynced).unwrap();
         record(&db, 0).unwrap();
-        // A fence that was never taken is a bug of the engine, and the next checkpoint panics at it.
+        // A fence that was never taken is a bug of the engine. The next checkpoint panics because of it.
         db.shared.ledger.state.signals.begin_fence().unwrap();
         assert!(place.run(|| drop(db.checkpoint())).is_some(), "{place:?}");
         expect_poisoned(&db, &format!("{place:?}"));
@@ -164,17 +165,17 @@ mod full {
     use super::*;
 
     #[test]
-    fn a_panic_in_any_file_call_poisons_the_handle_and_loses_nothing_also_in_a_destructor() {
+    fn a_panic_in_any_file_operation_poisons_and_loses_nothing_also_in_a_destructor() {
         panic_everywhere(Durability::EverySynced);
     }
 
     #[test]
-    fn a_panic_in_any_file_call_loses_nothing_under_a_policy_that_syncs_less() {
+    fn a_panic_in_any_file_operation_loses_nothing_without_syncs_of_every_event() {
         panic_everywhere(Durability::OperatingSystem);
     }
 
     #[test]
-    fn a_panic_in_any_file_call_of_opening_leaves_a_database_that_opens() {
+    fn a_panic_in_any_file_operation_of_an_open_leaves_a_database_that_opens() {
         let disk = SimDisk::new();
         let db = open(&disk, Durability::EverySynced).unwrap();
         db.create_collection("saved").unwrap();
@@ -194,10 +195,10 @@ mod full {
             };
             SimDisk::with_options(&image, options)
         };
-        let undisturbed = disk_of();
-        drop(open(&undisturbed, Durability::EverySynced).unwrap());
+        let sound = disk_of();
+        drop(open(&sound, Durability::EverySynced).unwrap());
         let mut panicked = 0;
-        for operation in undisturbed.recording().operations() {
+        for operation in sound.recording().operations() {
             for side in [Side::Before, Side::After] {
                 for place in CALL_PLACES {
                     let context = format!("{place:?}, a panic {side:?} {operation}");

@@ -1,4 +1,4 @@
-//! Opens that are refused: nothing was changed, whatever was found at fault last.
+//! Opens that are refused. They change nothing, also if the open finds the fault in its last check.
 
 use super::*;
 use crate::signals::checkpoint::record as checkpoint_record;
@@ -7,7 +7,7 @@ use crate::wal::history::History;
 use crate::wal::segment::SEGMENT_HEADER_BYTES;
 
 #[test]
-fn a_refused_open_persists_no_schema() {
+fn a_refused_open_stores_no_schema() {
     let disk = SimDisk::new();
     let db = open(&disk, Durability::EverySynced).unwrap();
     for i in 0..5 {
@@ -28,7 +28,7 @@ fn a_refused_open_persists_no_schema() {
 }
 
 #[test]
-fn an_open_refused_for_a_collection_changes_no_log() {
+fn an_open_that_is_refused_for_a_collection_does_not_change_the_log() {
     let (disk, storage) = (SimDisk::new(), MemoryStore::new());
     let open = |disk: &SimDisk| {
         let options = options(disk, Durability::EverySynced);
@@ -39,9 +39,7 @@ fn an_open_refused_for_a_collection_changes_no_log() {
     record(&db, 0).unwrap();
     drop(db);
     let before = content(&disk);
-    storage
-        .put(&keys::collection(b"saved"), b"not what was put")
-        .unwrap();
+    storage.put(&keys::collection(b"saved"), b"other bytes").unwrap();
     let error = open(&disk).unwrap_err();
     assert!(matches!(error, Error::CorruptValue { .. }), "{error}");
     let after = content(&disk);
@@ -49,7 +47,7 @@ fn an_open_refused_for_a_collection_changes_no_log() {
 }
 
 #[test]
-fn a_log_without_its_store_is_refused_and_no_store_is_made() {
+fn a_log_without_its_store_is_refused_and_no_store_is_created() {
     let disk = SimDisk::new();
     let db = open(&disk, Durability::EverySynced).unwrap();
     record(&db, 0).unwrap();
@@ -68,7 +66,7 @@ fn a_log_without_its_store_is_refused_and_no_store_is_made() {
 }
 
 #[test]
-fn sequence_numbers_at_the_end_of_their_range_are_refused_and_overflow_nothing() {
+fn sequence_numbers_at_the_ends_of_their_range_are_refused_without_an_overflow() {
     use crate::wal::segment::{SegmentHeader, segment_name};
     let disk = SimDisk::new();
     let db = open(&disk, Durability::EverySynced).unwrap();
@@ -108,7 +106,7 @@ fn sequence_numbers_at_the_end_of_their_range_are_refused_and_overflow_nothing()
 }
 
 #[test]
-fn a_checkpoint_of_an_impossible_sequence_number_is_refused() {
+fn a_checkpoint_with_an_impossible_sequence_number_is_refused() {
     for sequence in [u64::MAX, u64::MAX - 1] {
         let (disk, storage) = (SimDisk::new(), MemoryStore::new());
         let open = || {
@@ -155,7 +153,7 @@ fn an_obsolete_segment_of_another_database_is_refused_and_not_removed() {
     assert!(content(&disk).file(&first).is_some());
 }
 
-/// A database whose store ends in the bad record of its checkpoint, which the log says was flushed.
+/// A database whose store ends in the damaged record of its checkpoint, although the log confirms the flush.
 fn with_a_torn_checkpoint() -> (Image, std::path::PathBuf) {
     let disk = SimDisk::new();
     let db = open(&disk, Durability::EverySynced).unwrap();
@@ -176,9 +174,10 @@ fn with_a_torn_checkpoint() -> (Image, std::path::PathBuf) {
 }
 
 #[test]
-fn an_open_that_the_log_refuses_leaves_the_end_of_the_store_as_it_was() {
-    // The store had its bad end cut, taken for a torn tail, before the log was looked at, which then refused: what
-    // could have been repaired by hand was gone. And it named the log, in which nothing was wrong.
+fn an_open_that_is_refused_for_the_log_does_not_change_the_store() {
+    // Regression: the store truncated its damaged end as a torn tail before the open read the log. Then the open was
+    // refused, the damaged record could not be repaired by hand any more, and the error named the log, which was not
+    // damaged.
     let (image, store_file) = with_a_torn_checkpoint();
     let disk = SimDisk::from_image(&image);
     for _ in 0..2 {
@@ -192,8 +191,8 @@ fn an_open_that_the_log_refuses_leaves_the_end_of_the_store_as_it_was() {
 }
 
 #[test]
-fn an_open_that_is_refused_for_a_missing_log_makes_no_directory_for_one() {
-    // It made an empty one, and then found that there must be a log.
+fn an_open_that_is_refused_for_a_missing_log_creates_no_log_directory() {
+    // Regression: the open created an empty directory, and then required a log.
     let disk = SimDisk::new();
     let db = open(&disk, Durability::EverySynced).unwrap();
     record(&db, 0).unwrap();
@@ -210,8 +209,8 @@ fn an_open_that_is_refused_for_a_missing_log_makes_no_directory_for_one() {
 }
 
 #[test]
-fn a_format_version_older_or_newer_than_the_one_that_is_read_is_named_and_nothing_is_changed() {
-    // An older one was called corrupt.
+fn another_format_version_of_a_file_is_named_and_nothing_is_changed() {
+    // Regression: an older version was reported as corruption.
     let disk = SimDisk::new();
     drop(open(&disk, Durability::EverySynced).unwrap());
     let image = content(&disk);
@@ -236,7 +235,7 @@ fn a_format_version_older_or_newer_than_the_one_that_is_read_is_named_and_nothin
 }
 
 #[test]
-fn a_record_in_storage_of_an_older_or_newer_version_is_named_and_nothing_is_changed() {
+fn another_version_of_a_record_in_storage_is_named_and_nothing_is_changed() {
     let (disk, storage) = (SimDisk::new(), MemoryStore::new());
     let open = || {
         let options = options(&disk, Durability::EverySynced);

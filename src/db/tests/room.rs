@@ -1,4 +1,4 @@
-//! The room of a checkpoint's batch: a call makes a checkpoint first if its changes may not fit, and only then.
+//! The limit of the batch of a checkpoint: a call makes a checkpoint first only if its changes may exceed the limit.
 
 use std::sync::Mutex;
 
@@ -38,12 +38,12 @@ fn view() -> Signal {
 }
 
 #[test]
-fn a_large_call_makes_no_checkpoint_for_states_that_are_small() {
+fn a_large_call_with_small_states_needs_no_checkpoint() {
     assert_eq!(checkpoints(Schema::new().signal(view()), 2, 65_536, 100_000), 0);
 }
 
 #[test]
-fn a_call_makes_no_checkpoint_for_empty_buckets() {
+fn empty_buckets_need_no_checkpoint() {
     let minutes = Ring {
         bucket_ms: 60_000,
         buckets: 1440,
@@ -59,7 +59,7 @@ fn a_call_makes_no_checkpoint_for_empty_buckets() {
 }
 
 #[test]
-fn a_call_without_positive_events_makes_no_checkpoint_for_co_engagement() {
+fn a_call_without_positive_events_needs_no_checkpoint_for_co_engagement() {
     let bounds = CoEngagementConfig {
         ring_len_max: 256,
         degree_max: 1024,
@@ -69,9 +69,9 @@ fn a_call_without_positive_events_makes_no_checkpoint_for_co_engagement() {
     assert_eq!(checkpoints(schema, 10, 2048, 1000), 0);
 }
 
-/// Random events, forgets and reopenings: no batch of a checkpoint has more bytes than the limit or than the count before it.
+/// Makes random events, forgets, checkpoints and reopenings.
 #[test]
-fn no_batch_has_more_bytes_than_the_limit_or_than_were_counted() {
+fn no_batch_of_a_checkpoint_is_larger_than_the_limit_or_the_counted_bytes() {
     const LIMIT: u64 = 200_000;
     let engine: Arc<MemoryStore> = Arc::new(MemoryStore::new());
     let batches: Arc<Mutex<Vec<u64>>> = Arc::default();
@@ -84,10 +84,13 @@ fn no_batch_has_more_bytes_than_the_limit_or_than_were_counted() {
                     BatchOperation::Put { key, value } => key.len() + value.len() + 10,
                     BatchOperation::Delete { key } => key.len() + 10,
                 };
-                let is_checkpoint = |it: &BatchOperation| matches!(it, BatchOperation::Put { key, .. } if key == keys::CHECKPOINT);
-                let is_one = batch.operations().iter().any(is_checkpoint);
+                let is_checkpoint_key = |operation: &BatchOperation| match operation {
+                    BatchOperation::Put { key, .. } => key == keys::CHECKPOINT,
+                    BatchOperation::Delete { .. } => false,
+                };
+                let is_checkpoint = batch.operations().iter().any(is_checkpoint_key);
                 let sum: usize = batch.operations().iter().map(bytes).sum();
-                noted.lock().unwrap().extend(is_one.then_some(sum as u64));
+                noted.lock().unwrap().extend(is_checkpoint.then_some(sum as u64));
             }
             call.forward()
         });
@@ -110,7 +113,7 @@ fn no_batch_has_more_bytes_than_the_limit_or_than_were_counted() {
     let mut random = Random::new(SEED);
     let mut db = open();
     let (mut calls, mut opens) = (0, 0);
-    // Beside the states a batch has the checkpoint's number and the counters of co-engagement.
+    // In addition to the states, a batch has the checkpoint record and the counters of co-engagement.
     let others = 200;
     while calls < 600 {
         calls += 1;
@@ -156,8 +159,8 @@ fn no_batch_has_more_bytes_than_the_limit_or_than_were_counted() {
     assert!(made > 20 && opens > 5, "{made} checkpoints, {opens} opens");
 }
 
-/// A new database that makes a checkpoint before a call after which 70,000 bytes of states could have changed.
-fn open_with_little_room() -> TidalDb {
+/// A new database whose checkpoints hold at most 70,000 bytes of states.
+fn open_with_a_small_limit() -> TidalDb {
     let options = Options {
         limits: Limits {
             changed_state_bytes_max: 70_000,
@@ -169,9 +172,10 @@ fn open_with_little_room() -> TidalDb {
 }
 
 #[test]
-fn a_call_that_may_change_many_bytes_makes_a_checkpoint_first() {
-    // Regression: the bytes that the call itself adds were not counted, so a checkpoint could be larger than the largest batch.
-    let db = open_with_little_room();
+fn a_call_that_can_change_many_bytes_makes_a_checkpoint_first() {
+    // Regression: the bytes that the call itself adds were not counted, so a checkpoint could be larger than the
+    // largest batch.
+    let db = open_with_a_small_limit();
     let call = |len: u64| {
         let event = |i| SignalEvent::new(SignalId(0), EntityId(i), NOW_MS);
         let events: Vec<_> = (0..len).map(event).collect();
@@ -179,13 +183,13 @@ fn a_call_that_may_change_many_bytes_makes_a_checkpoint_first() {
         db.statistics().unwrap().checkpoint_sequence
     };
     assert_eq!(call(300), 0, "nothing had changed before the first");
-    assert_eq!(call(10), 0, "a small call has room");
-    assert_eq!(call(300), 2, "a large one has not");
+    assert_eq!(call(10), 0, "a small call stays within the limit");
+    assert_eq!(call(300), 2, "a large call exceeds the limit");
 }
 
 #[test]
-fn a_forget_makes_no_checkpoint_for_states_of_others() {
-    let db = open_with_little_room();
+fn a_forget_needs_no_checkpoint_for_states_of_other_entities() {
+    let db = open_with_a_small_limit();
     let cohorts: Vec<_> = (0..EVENT_COHORTS_MAX as u64).map(CohortId).collect();
     for entity in 0..EVENT_COHORTS_MAX as u64 {
         let event = SignalEvent::new(SignalId(0), EntityId(entity), NOW_MS);

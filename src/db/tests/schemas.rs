@@ -1,4 +1,4 @@
-//! The schema at open: not known, only partly set, or set otherwise than it was persisted.
+//! The schema at an open: not set, partly set, or different from the stored schema.
 
 use super::*;
 use crate::storage::{MemoryStore, StorageEngine, keys};
@@ -32,8 +32,8 @@ fn like() -> Signal {
     Signal::new("like").half_life_ms(3_600_000).positive()
 }
 
-/// As a release with other defaults persists what [`schema`] leaves unset.
-fn of_other_defaults() -> Schema {
+/// [`schema`] with the rings and bounds of a release with other defaults.
+fn schema_with_other_defaults() -> Schema {
     Schema::new()
         .signal(view().rings(RINGS))
         .signal(like().rings(RINGS))
@@ -47,8 +47,8 @@ fn with(disk: &SimDisk, schema: Schema) -> Options {
     }
 }
 
-/// The options of an operator that knows no more of the database than its path.
-fn inspecting(disk: &SimDisk) -> Options {
+/// The options of an open without a schema.
+fn stored_schema_options(disk: &SimDisk) -> Options {
     Options::stored_schema()
         .background(Background::Caller)
         .clock(Arc::new(FixedClock))
@@ -56,7 +56,7 @@ fn inspecting(disk: &SimDisk) -> Options {
 }
 
 /// A database of that schema with `len` events, and its state.
-fn made_with(schema: Schema, len: u64) -> (SimDisk, Export) {
+fn new_database(schema: Schema, len: u64) -> (SimDisk, Export) {
     let disk = SimDisk::new();
     let db = TidalDb::open(PATH, with(&disk, schema)).unwrap();
     for i in 0..len {
@@ -67,23 +67,23 @@ fn made_with(schema: Schema, len: u64) -> (SimDisk, Export) {
 }
 
 #[test]
-fn an_operator_without_the_schema_opens_what_is_there_and_reads_and_writes_it() {
-    let (disk, state) = made_with(of_other_defaults(), 20);
-    let db = TidalDb::open(PATH, inspecting(&disk)).unwrap();
-    assert_eq!(*db.schema(), of_other_defaults());
+fn a_handle_opened_without_a_schema_reads_and_writes_under_the_stored_schema() {
+    let (disk, state) = new_database(schema_with_other_defaults(), 20);
+    let db = TidalDb::open(PATH, stored_schema_options(&disk)).unwrap();
+    assert_eq!(*db.schema(), schema_with_other_defaults());
     assert_eq!(db.export().unwrap(), state);
     record(&db, 20).unwrap();
     let state = db.export().unwrap();
     db.close().unwrap();
-    let db = TidalDb::open(PATH, with(&disk, of_other_defaults())).unwrap();
+    let db = TidalDb::open(PATH, with(&disk, schema_with_other_defaults())).unwrap();
     assert_eq!(db.export().unwrap(), state);
 }
 
 #[test]
-fn without_a_schema_a_missing_database_is_missing_whatever_is_said_of_creating_it() {
+fn an_open_without_a_schema_never_creates_a_database() {
     for options in [
-        |disk: &SimDisk| inspecting(disk),
-        |disk: &SimDisk| inspecting(disk).create(true),
+        |disk: &SimDisk| stored_schema_options(disk),
+        |disk: &SimDisk| stored_schema_options(disk).create(true),
     ] {
         let (disk, storage) = (SimDisk::new(), MemoryStore::new());
         let opened = [
@@ -100,15 +100,15 @@ fn without_a_schema_a_missing_database_is_missing_whatever_is_said_of_creating_i
 }
 
 #[test]
-fn rings_and_bounds_that_are_not_set_are_those_that_the_database_was_made_with() {
-    // Another default in a later release would have locked out every database made before.
-    let (disk, state) = made_with(of_other_defaults(), 20);
+fn unset_rings_and_bounds_are_those_of_the_stored_schema() {
+    // Otherwise a new default in a later release would make an open of every older database fail.
+    let (disk, state) = new_database(schema_with_other_defaults(), 20);
     for appended in [false, true, true] {
         let mut unset = Schema::new().signal(view()).signal(like());
-        let mut resolved = of_other_defaults();
+        let mut resolved = schema_with_other_defaults();
         if appended {
             unset = unset.signal(Signal::new("share").half_life_ms(1000));
-            // It is new, so it has the rings that are the default now.
+            // The signal is new, so it has the default rings.
             let share = Signal::new("share").half_life_ms(1000);
             let rings = share.window_rings().to_vec();
             resolved = resolved.signal(share.rings(rings));
@@ -117,13 +117,13 @@ fn rings_and_bounds_that_are_not_set_are_those_that_the_database_was_made_with()
         assert_eq!(*db.schema(), resolved);
         assert_eq!(db.export().unwrap(), state);
         drop(db);
-        let db = TidalDb::open(PATH, inspecting(&disk)).unwrap();
-        assert_eq!(*db.schema(), resolved, "that is what is persisted");
+        let db = TidalDb::open(PATH, stored_schema_options(&disk)).unwrap();
+        assert_eq!(*db.schema(), resolved, "the stored schema");
     }
 }
 
 #[test]
-fn rings_and_bounds_that_are_not_set_are_the_default_in_a_new_database() {
+fn unset_rings_and_bounds_are_the_default_in_a_new_database() {
     let storage = MemoryStore::new();
     let disk = SimDisk::new();
     let options = with(&disk, Schema::new().signal(view()).signal(like()));
@@ -139,8 +139,8 @@ fn rings_and_bounds_that_are_not_set_are_the_default_in_a_new_database() {
 }
 
 #[test]
-fn what_is_set_otherwise_than_persisted_is_refused_by_name_and_nothing_is_changed() {
-    let (disk, state) = made_with(of_other_defaults(), 20);
+fn a_difference_from_the_stored_schema_is_named_and_nothing_is_changed() {
+    let (disk, state) = new_database(schema_with_other_defaults(), 20);
     let before = content(&disk);
     let half_life = CoEngagementConfig {
         half_life_ms: 5001,
@@ -158,7 +158,7 @@ fn what_is_set_otherwise_than_persisted_is_refused_by_name_and_nothing_is_change
             "signal \"like\" differs from the persisted schema: it has other window rings",
         ),
         (
-            of_other_defaults().co_engagement(half_life),
+            schema_with_other_defaults().co_engagement(half_life),
             "signal \"(co-engagement)\" differs from the persisted schema: it has another half-life",
         ),
     ] {
@@ -166,6 +166,6 @@ fn what_is_set_otherwise_than_persisted_is_refused_by_name_and_nothing_is_change
         assert_eq!(error.to_string(), what);
         assert_eq!(content(&disk).differences(&before), [""; 0]);
     }
-    let db = TidalDb::open(PATH, with(&disk, of_other_defaults())).unwrap();
+    let db = TidalDb::open(PATH, with(&disk, schema_with_other_defaults())).unwrap();
     assert_eq!(db.export().unwrap(), state);
 }

@@ -1,11 +1,11 @@
-//! Sessions that end without a close: however many there are, the log has few segments, and an open reads few files.
+//! Sessions that end without a close: after any number of them the log has few segments, and an open reads few files.
 
 use super::*;
 use crate::limits::Limits;
 use crate::testing::faults::{FileOperation, ForwardingFiles};
 
-/// The number of segments at which the background work makes a checkpoint or writers wait for one. The segment that takes frames
-/// counts too.
+/// The number of segments at which the caller makes a checkpoint, or waits for that of the background thread. The
+/// segment that takes frames counts too.
 fn segments_len_max(background: Background) -> usize {
     let Limits {
         sealed_segments_len_max,
@@ -19,11 +19,12 @@ fn segments_len_max(background: Background) -> usize {
     (sealed_segments_len_max * factor) as usize + 1
 }
 
-/// The work of a session, after so many recorded events. Returns the number of events that it records.
+/// The work of a session. It gets the number of events of all earlier sessions, and returns the number of events that
+/// it records.
 type SessionWork = fn(&TidalDb, u64) -> u64;
 
-/// Runs `sessions_len` sessions: each opens, does `work` and drops the handle. Checks the segments and the opened files of each
-/// open. Returns the largest number of segments that an open found.
+/// Runs `sessions_len` sessions: each opens, does `work` and drops the handle. Checks the segments and the opened files
+/// of each open. Returns the largest number of segments that an open found.
 fn run_sessions(
     sessions_len: u64,
     durability: Durability,
@@ -68,11 +69,11 @@ fn run_sessions(
     let db = open(&disk, durability).unwrap();
     let mut found = db.export().unwrap();
     found.collections.clear();
-    assert_eq!(found, state_after(events_len), "each event is there once");
+    assert_eq!(found, state_after(events_len), "each event is recovered once");
     segments_max
 }
 
-fn records(db: &TidalDb, events_len: u64) -> u64 {
+fn record_one(db: &TidalDb, events_len: u64) -> u64 {
     record(db, events_len).unwrap();
     1
 }
@@ -86,8 +87,8 @@ const POLICIES: [Durability; 3] = [
 #[test]
 fn sessions_that_record_leave_few_segments_under_every_policy() {
     for durability in POLICIES {
-        let found = run_sessions(150, durability, Background::Caller, records);
-        // Each session leaves a segment, until a checkpoint is due.
+        let found = run_sessions(150, durability, Background::Caller, record_one);
+        // Each session leaves a segment until a checkpoint is due.
         assert_eq!(found + 1, segments_len_max(Background::Caller), "{durability:?}");
     }
 }
@@ -111,7 +112,7 @@ fn sessions_that_record_nothing_leave_one_segment() {
 fn sessions_that_end_by_a_close_leave_one_segment() {
     let close: SessionWork = |db, events_len| {
         let recorded = if events_len % 2 == 0 {
-            records(db, events_len)
+            record_one(db, events_len)
         } else {
             0
         };
@@ -123,7 +124,7 @@ fn sessions_that_end_by_a_close_leave_one_segment() {
 }
 
 #[test]
-fn a_copy_of_the_log_from_before_a_checkpoint_of_short_sessions_is_refused() {
+fn a_log_of_a_copy_that_diverged_before_a_checkpoint_of_short_sessions_is_refused() {
     let durability = Durability::EverySynced;
     let disk = SimDisk::new();
     let len = segments_len_max(Background::Caller) as u64 - 1;
@@ -150,16 +151,22 @@ fn a_copy_of_the_log_from_before_a_checkpoint_of_short_sessions_is_refused() {
     assert!(matches!(error, Error::ForeignHistory { .. }), "{error}");
 }
 
+/// Tests of more than a second, which the quick set leaves out.
 mod full {
     use super::*;
 
     #[test]
     fn two_thousand_sessions_leave_few_segments() {
-        run_sessions(2000, Durability::EverySynced, Background::Caller, records);
+        run_sessions(2000, Durability::EverySynced, Background::Caller, record_one);
     }
 
     #[test]
     fn sessions_with_own_threads_leave_few_segments() {
-        run_sessions(600, Durability::OperatingSystem, Background::OwnThreads, records);
+        run_sessions(
+            600,
+            Durability::OperatingSystem,
+            Background::OwnThreads,
+            record_one,
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Many threads at one handle: shared syncs, log order, panics that block no thread.
+//! Many threads with one handle: shared syncs, log order, and panics that block no thread.
 
 use std::io::ErrorKind;
 use std::sync::mpsc;
@@ -31,13 +31,13 @@ fn on_threads<T: Send + 'static>(len: u64, body: impl Fn(u64) -> T + Send + Sync
     results.into_iter().map(|(_, result)| result).collect()
 }
 
-/// Holds up the first sync of a file, once it is set, until it is opened.
+/// Blocks the first sync of a file after `set`, until `open`.
 #[derive(Debug, Default)]
 struct SyncGate {
     /// Syncs since the gate was set; none before.
     syncs: Mutex<Option<u64>>,
     opened: Mutex<bool>,
-    bell: Condvar,
+    is_opened: Condvar,
 }
 
 impl SyncGate {
@@ -47,7 +47,7 @@ impl SyncGate {
 
     fn open(&self) {
         *self.opened.lock().unwrap() = true;
-        self.bell.notify_all();
+        self.is_opened.notify_all();
     }
 
     fn syncs(&self) -> u64 {
@@ -62,13 +62,17 @@ impl SyncGate {
             *count == 1
         };
         let opened = self.opened.lock().unwrap();
-        drop(self.bell.wait_while(opened, |opened| first && !*opened).unwrap());
+        drop(
+            self.is_opened
+                .wait_while(opened, |opened| first && !*opened)
+                .unwrap(),
+        );
     }
 }
 
-/// A database whose next sync waits until eight frames are written, and the recording of one event on each of eight
+/// Opens a database whose next sync waits until eight frames are written, and records one event on each of eight
 /// threads.
-fn eight_at_once(disk: &SimDisk) -> (Arc<TidalDb>, Arc<SyncGate>, Vec<Result<u64, Error>>) {
+fn record_on_eight_threads(disk: &SimDisk) -> (Arc<TidalDb>, Arc<SyncGate>, Vec<Result<u64, Error>>) {
     let gate = Arc::new(SyncGate::default());
     let passed = Arc::clone(&gate);
     let files = ForwardingFiles::new(Arc::new(disk.clone()), move |call| {
@@ -83,13 +87,13 @@ fn eight_at_once(disk: &SimDisk) -> (Arc<TidalDb>, Arc<SyncGate>, Vec<Result<u64
         .files(Arc::new(files));
     let db = Arc::new(TidalDb::open(PATH, options).unwrap());
     gate.set();
-    let (handle, bell) = (Arc::clone(&db), Arc::clone(&gate));
+    let (handle, opener) = (Arc::clone(&db), Arc::clone(&gate));
     let results = on_threads(8, move |index| {
-        // Crossed by each thread once its frame is written, before it waits for the sync.
-        let (looking, bell) = (Arc::clone(&handle), Arc::clone(&bell));
+        // Each thread crosses the point after its frame is written, before it waits for the sync.
+        let (looking, opener) = (Arc::clone(&handle), Arc::clone(&opener));
         let action = CrashAction::call(move |_, _| {
             if looking.last_sequence() == 8 {
-                bell.open();
+                opener.open();
             }
         });
         let injector = CrashInjector::with_action(CrashPoint::WalPostAggregate, 0, action);
@@ -101,8 +105,8 @@ fn eight_at_once(disk: &SimDisk) -> (Arc<TidalDb>, Arc<SyncGate>, Vec<Result<u64
 #[test]
 fn threads_that_wait_at_the_same_time_share_a_sync() {
     let disk = SimDisk::new();
-    let (db, gate, results) = eight_at_once(&disk);
-    // The first one may have been alone, or not; the rest came before it continued.
+    let (db, gate, results) = record_on_eight_threads(&disk);
+    // The first thread may have synced alone. The frames of all others were written before it continued.
     assert!(gate.syncs() <= 2, "{} syncs for eight events", gate.syncs());
     assert_eq!(db.durable_sequence(), 8);
     let mut sequences: Vec<_> = results.into_iter().map(Result::unwrap).collect();
@@ -114,19 +118,16 @@ fn threads_that_wait_at_the_same_time_share_a_sync() {
 }
 
 #[test]
-fn everybody_who_waits_in_a_shared_sync_that_fails_gets_the_error() {
+fn all_threads_that_wait_for_a_failing_shared_sync_get_the_error() {
     let disk = SimDisk::new();
     let faulty = disk.clone();
     drop(open(&disk, Durability::EverySynced).unwrap());
     faulty.fail_from(sync_after_reopening(&disk), Fault::SyncLoses(ErrorKind::Other));
-    let (db, _, results) = eight_at_once(&disk);
+    let (db, _, results) = record_on_eight_threads(&disk);
     assert!(!faulty.faults_fired().is_empty());
     for result in results {
         let error = result.unwrap_err();
-        assert!(
-            error.sequence().is_some(),
-            "{error}: the event may be there after reopening"
-        );
+        assert!(error.sequence().is_some(), "{error}: the event may be recovered");
         let mut cause: &dyn std::error::Error = &error;
         while let Some(source) = cause.source() {
             cause = source;
@@ -137,7 +138,7 @@ fn everybody_who_waits_in_a_shared_sync_that_fails_gets_the_error() {
     assert!(db.export().is_ok());
 }
 
-/// The ordinal that the first operation after reopening this disk has.
+/// The ordinal of the first operation after a reopening of this disk.
 fn sync_after_reopening(disk: &SimDisk) -> u64 {
     let copy = SimDisk::from_image(&content(disk));
     let options = options(&copy, Durability::EverySynced)
@@ -150,7 +151,7 @@ fn sync_after_reopening(disk: &SimDisk) -> u64 {
 }
 
 #[test]
-fn a_panic_in_one_thread_ends_the_calls_of_all_others_and_blocks_no_thread() {
+fn after_a_panic_in_one_thread_the_calls_of_all_others_fail_and_no_thread_blocks() {
     for point in [
         CrashPoint::WalPreAggregate,
         CrashPoint::SignalAggregationUpdate,
@@ -165,7 +166,7 @@ fn a_panic_in_one_thread_ends_the_calls_of_all_others_and_blocks_no_thread() {
                 on_threads(4, move |index| {
                     let mut sequences = Vec::new();
                     let attempt = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                        // As long as it takes the thread that panics to get to it.
+                        // Until another thread panics.
                         for i in 0.. {
                             match record(&handle, index * 1000 + i) {
                                 Ok(sequence) => sequences.push(sequence),
@@ -185,7 +186,7 @@ fn a_panic_in_one_thread_ends_the_calls_of_all_others_and_blocks_no_thread() {
             assert!(injector.has_fired());
             assert!(
                 acknowledged.iter().all(|(_, orderly)| *orderly),
-                "an error or the crash, nothing else"
+                "each thread ends with an error or with the crash"
             );
             let last = acknowledged
                 .iter()
@@ -206,12 +207,12 @@ fn a_panic_in_one_thread_ends_the_calls_of_all_others_and_blocks_no_thread() {
 }
 
 #[test]
-fn co_engagement_is_applied_in_log_order_whatever_the_threads_do() {
+fn co_engagement_is_applied_in_log_order_by_several_threads() {
     for round in 0..20 {
         let disk = SimDisk::new();
         let db = Arc::new(open(&disk, Durability::OperatingSystem).unwrap());
         let handle = Arc::clone(&db);
-        // One user, so that every order of events gives another ring and other edges.
+        // All events have the same user, so that every order of events gives another ring and other edges.
         on_threads(3, move |index| {
             for i in 0..20 {
                 let entity = EntityId((index * 7 + i * 3 + round) % 40);
@@ -231,7 +232,7 @@ fn co_engagement_is_applied_in_log_order_whatever_the_threads_do() {
 }
 
 #[test]
-fn own_threads_checkpoint_when_the_log_has_grown_and_the_log_stays_bounded() {
+fn a_background_thread_makes_checkpoints_so_that_the_log_stays_bounded() {
     let disk = SimDisk::new();
     let options = options(&disk, Durability::OperatingSystem)
         .background(Background::OwnThreads)
@@ -246,7 +247,7 @@ fn own_threads_checkpoint_when_the_log_has_grown_and_the_log_stays_bounded() {
         }
         largest
     });
-    // Four times the size at which a checkpoint is due, and the bytes that each thread adds before it compares.
+    // Four times the size at which a checkpoint is due, and the bytes that each thread adds before it checks the size.
     assert!(
         largest.iter().all(|bytes| *bytes < 4 * 4096 + 1024),
         "{largest:?}"
@@ -263,8 +264,9 @@ fn own_threads_checkpoint_when_the_log_has_grown_and_the_log_stays_bounded() {
 }
 
 #[test]
-fn a_checkpoint_is_made_when_much_has_changed_however_little_the_log_has_grown() {
-    // A checkpoint is one batch, and a batch has its limit: many changed states in a short log must not gather.
+fn a_checkpoint_is_made_for_many_changed_states_in_a_short_log() {
+    // A checkpoint is one batch, and a batch has a limit. So the changed states must be limited also if the log is
+    // short.
     const DUE: u64 = 20_000;
     for background in [Background::OwnThreads, Background::Caller] {
         let disk = SimDisk::new();
@@ -285,7 +287,7 @@ fn a_checkpoint_is_made_when_much_has_changed_however_little_the_log_has_grown()
             after_one = after_one.max(after.saturating_sub(before));
             largest = largest.max(after);
         }
-        // Twice the size at which it is due, and the bytes that the last call added before a thread compared.
+        // Twice the size at which a checkpoint is due, and the bytes of the last call before a thread checked the size.
         assert!(largest > DUE / 2, "{largest}");
         assert!(largest <= 2 * DUE + after_one, "{largest}, {after_one} in a call");
         assert!(
@@ -296,8 +298,9 @@ fn a_checkpoint_is_made_when_much_has_changed_however_little_the_log_has_grown()
 }
 
 #[test]
-fn what_a_checkpoint_on_its_way_has_to_store_counts_until_it_is_stored() {
-    // It was counted nowhere, so each crash in the middle of a checkpoint let more gather.
+fn the_states_of_a_running_checkpoint_count_until_they_are_stored() {
+    // Regression: these states were not counted, so each crash inside a checkpoint increased the number of states to
+    // store.
     let disk = SimDisk::new();
     let db = Arc::new(open(&disk, Durability::EverySynced).unwrap());
     for i in 0..20 {
@@ -305,18 +308,18 @@ fn what_a_checkpoint_on_its_way_has_to_store_counts_until_it_is_stored() {
     }
     let gathered = |db: &TidalDb| db.statistics().unwrap().state_bytes_since_checkpoint;
     let before = gathered(&db);
-    let (handle, seen) = (Arc::clone(&db), Arc::new(Mutex::new(None)));
-    let slot = Arc::clone(&seen);
+    let (handle, observed) = (Arc::clone(&db), Arc::new(Mutex::new(None)));
+    let slot = Arc::clone(&observed);
     let action = CrashAction::call(move |_, _| *slot.lock().unwrap() = Some(gathered(&handle)));
     let injector = CrashInjector::with_action(CrashPoint::CheckpointPreFlush, 0, action);
     run_with_crash(&injector, || db.checkpoint()).unwrap().unwrap();
     assert!(before > 0);
-    assert_eq!(*seen.lock().unwrap(), Some(before));
+    assert_eq!(*observed.lock().unwrap(), Some(before));
     assert_eq!(gathered(&db), 0);
 }
 
 #[test]
-fn forgetting_counts_what_it_changed() {
+fn a_forget_counts_the_bytes_that_it_changes() {
     let disk = SimDisk::new();
     let db = open(&disk, Durability::EverySynced).unwrap();
     for i in 0..40 {
@@ -328,14 +331,14 @@ fn forgetting_counts_what_it_changed() {
     let counted = || db.statistics().unwrap().state_bytes_since_checkpoint;
     db.forget_user(UserId(1)).unwrap();
     let ring = counted();
-    assert!(ring > 0, "a ring went");
+    assert!(ring > 0, "a ring was removed");
     let related = db.export().unwrap().related;
     db.forget_entity(related[0].item).unwrap();
     assert!(counted() > ring);
 }
 
 #[test]
-fn a_crash_on_the_checkpoint_thread_poisons_writes_and_reads_continue() {
+fn after_a_crash_on_the_checkpoint_thread_writes_fail_and_reads_continue() {
     let disk = SimDisk::new();
     let injector = CrashInjector::new(CrashPoint::CheckpointPostFlush, 0);
     let result = run_with_crash(&injector, || {
@@ -348,7 +351,7 @@ fn a_crash_on_the_checkpoint_thread_poisons_writes_and_reads_continue() {
             record(&db, acknowledged).unwrap();
             acknowledged += 1;
         }
-        // A checkpoint was asked for: its thread panics at the point and poisons the handle.
+        // A checkpoint was requested: its thread panics at the crash point and poisons the handle.
         while db.statistics().unwrap().poison.is_none() {
             std::thread::yield_now();
         }
@@ -364,7 +367,7 @@ fn a_crash_on_the_checkpoint_thread_poisons_writes_and_reads_continue() {
 }
 
 #[test]
-fn the_engines_threads_inherit_the_injector_of_the_thread_that_opens() {
+fn background_threads_inherit_the_injector_of_the_thread_that_opens() {
     let (sender, crossed) = mpsc::channel();
     let sender = Mutex::new(sender);
     let action = CrashAction::call(move |_, _| sender.lock().unwrap().send(()).unwrap());
@@ -376,7 +379,7 @@ fn the_engines_threads_inherit_the_injector_of_the_thread_that_opens() {
     let guard = scoped_injector(&injector);
     let db = TidalDb::open(PATH, options).unwrap();
     drop(guard);
-    // Fewer than would make this thread, which has no injector any more, wait for a checkpoint of its own.
+    // So few events that this thread, which has no injector any more, makes no checkpoint.
     for i in 0..15 {
         record(&db, i).unwrap();
     }
@@ -386,7 +389,7 @@ fn the_engines_threads_inherit_the_injector_of_the_thread_that_opens() {
 }
 
 #[test]
-fn a_checkpoint_waits_for_an_event_that_is_in_the_log_and_not_yet_applied() {
+fn a_checkpoint_waits_for_an_appended_event_that_is_not_applied_yet() {
     let disk = SimDisk::new();
     let db = Arc::new(open(&disk, Durability::EverySynced).unwrap());
     for i in 0..5 {
@@ -395,15 +398,16 @@ fn a_checkpoint_waits_for_an_event_that_is_in_the_log_and_not_yet_applied() {
     let (sender, done) = mpsc::channel();
     let (handle, sender, done) = (Arc::clone(&db), Mutex::new(sender), Arc::new(Mutex::new(done)));
     let early = Arc::new(Mutex::new(None));
-    let (seen, receiver) = (Arc::clone(&early), Arc::clone(&done));
+    let (observed, receiver) = (Arc::clone(&early), Arc::clone(&done));
     let action = CrashAction::call(move |_, _| {
         let (handle, sender) = (Arc::clone(&handle), sender.lock().unwrap().clone());
         threads::spawn("checkpoint", move || {
             sender.send(handle.checkpoint().unwrap()).unwrap();
         })
         .unwrap();
-        // It must not end while the event is half way; how long it is given only matters to a broken engine.
-        *seen.lock().unwrap() = receiver
+        // The checkpoint must not end before the event is applied. The length of the wait matters only for a broken
+        // engine.
+        *observed.lock().unwrap() = receiver
             .lock()
             .unwrap()
             .recv_timeout(Duration::from_millis(50))
@@ -414,7 +418,7 @@ fn a_checkpoint_waits_for_an_event_that_is_in_the_log_and_not_yet_applied() {
     assert_eq!(
         *early.lock().unwrap(),
         None,
-        "a checkpoint ended that covers an event it does not hold"
+        "the checkpoint covers an event that is not in it"
     );
     assert_eq!(done.lock().unwrap().recv_timeout(Duration::from_secs(60)), Ok(6));
     let reopened = open(&crashed(&disk, &ImageChoice::All), Durability::EverySynced).unwrap();
@@ -423,7 +427,7 @@ fn a_checkpoint_waits_for_an_event_that_is_in_the_log_and_not_yet_applied() {
 }
 
 #[test]
-fn recording_under_a_policy_that_needs_no_sync_waits_for_none() {
+fn recording_waits_for_no_sync_under_a_policy_without_a_sync_of_every_event() {
     for policy in [
         Durability::OperatingSystem,
         Durability::SyncedEvery { interval_ms: 1000 },
@@ -465,10 +469,10 @@ fn recording_under_a_policy_that_needs_no_sync_waits_for_none() {
     }
 }
 
-/// Regression: the number of waiting frames was the last frame less the durable one, read in this order. A rotation between the
-/// two reads made the difference negative, which panicked in debug builds.
+/// Regression: the number of waiting frames was the last frame less the durable one, read in this order. A rotation
+/// between the two reads made the difference negative, which panicked in debug builds.
 #[test]
-fn rotations_while_others_wait_for_company_disturb_no_thread() {
+fn rotations_during_a_wait_for_a_group_sync_cause_no_panic() {
     let disk = SimDisk::new();
     let options = with_many_segments(options(&disk, Durability::EverySynced))
         .segment_bytes_max(512)
@@ -476,7 +480,7 @@ fn rotations_while_others_wait_for_company_disturb_no_thread() {
     let db = Arc::new(TidalDb::open(PATH, options).unwrap());
     let handle = Arc::clone(&db);
     let cohorts = [CohortId(1); 64];
-    // Each frame takes a segment of its own.
+    // Each frame takes a separate segment.
     let results = on_threads(4, move |_| {
         (0..200).try_for_each(|_| {
             let event = SignalEvent::new(SignalId(0), EntityId(1), NOW_MS).with_cohorts(&cohorts);

@@ -1,4 +1,5 @@
-//! The timed sync and the flush of storage: when they are due, whom they hold up, what a panic in them does.
+//! The timed sync and the flush of storage: the time at which they are due, the calls that wait for them, and panics in
+//! them.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +16,7 @@ const EVERY_SECOND: Durability = Durability::SyncedEvery { interval_ms: 1000 };
 /// A database that syncs every second of the clock.
 fn open_timed(disk: &SimDisk) -> (TidalDb, Arc<AdjustableClock>) {
     let clock = clock_at(NOW_MS);
-    let options = options(disk, EVERY_SECOND).clock(handle(&clock));
+    let options = options(disk, EVERY_SECOND).clock(as_clock(&clock));
     (TidalDb::open(PATH, options).unwrap(), clock)
 }
 
@@ -33,7 +34,7 @@ fn a_clock_that_steps_back_does_not_end_the_timed_sync_of_the_caller() {
 }
 
 #[test]
-fn an_interval_longer_than_time_itself_is_never_over() {
+fn the_largest_interval_never_ends() {
     let disk = SimDisk::new();
     let policy = Durability::SyncedEvery {
         interval_ms: u64::MAX,
@@ -46,7 +47,7 @@ fn an_interval_longer_than_time_itself_is_never_over() {
 }
 
 #[test]
-fn the_timed_sync_of_the_caller_is_done_by_changes_of_collections_too() {
+fn changes_of_collections_make_the_timed_sync_of_the_caller() {
     let disk = SimDisk::new();
     let (db, clock) = open_timed(&disk);
     db.create_collection("saved").unwrap();
@@ -59,7 +60,7 @@ fn the_timed_sync_of_the_caller_is_done_by_changes_of_collections_too() {
 }
 
 #[test]
-fn the_timed_sync_of_the_caller_is_done_by_forgetting_too() {
+fn forgets_make_the_timed_sync_of_the_caller() {
     for forgets_a_user in [false, true] {
         let disk = SimDisk::new();
         let (db, clock) = open_timed(&disk);
@@ -75,7 +76,7 @@ fn the_timed_sync_of_the_caller_is_done_by_forgetting_too() {
 }
 
 #[test]
-fn timed_syncs_of_a_workload_are_done_by_calls_of_every_kind() {
+fn calls_of_every_kind_make_timed_syncs_in_a_workload() {
     use crate::testing::workload::{Operation, STANDARD_SYNC_MS, Workload, standard_schema, tiny_options};
     let mut syncs = [0; 3];
     let mut untimed = 0;
@@ -140,18 +141,18 @@ fn a_panic_in_the_timed_flush_poisons_the_handle() {
     let db = TidalDb::open_with_storage(PATH, options, Arc::new(storage)).unwrap();
     panics.store(true, Ordering::Relaxed);
     db.create_collection("saved").unwrap();
-    // Without its thread the policy's promise would be broken in silence.
+    // Without the poison, the promise of the policy would be broken without an error after the end of the thread.
     let deadline = Instant::now() + Duration::from_secs(20);
     while db.statistics().unwrap().poison.is_none() {
         assert!(Instant::now() < deadline, "the thread ended without an error");
         std::thread::yield_now();
     }
     assert!(matches!(record(&db, 0), Err(Error::Poisoned { .. })));
-    assert!(db.export().is_ok(), "memory is whole");
+    assert!(db.export().is_ok(), "memory is not half changed");
 }
 
 #[test]
-fn a_change_of_a_collection_does_not_wait_for_a_flush_that_its_policy_does_not_need() {
+fn a_change_of_a_collection_waits_for_no_flush_that_its_policy_does_not_require() {
     let disk = SimDisk::new();
     let (entered, entry) = mpsc::channel();
     let (leave, left) = mpsc::channel::<()>();
@@ -181,5 +182,5 @@ fn a_change_of_a_collection_does_not_wait_for_a_flush_that_its_policy_does_not_n
     leave.send(()).unwrap();
     syncer.join().unwrap();
     changer.join().unwrap();
-    acknowledged.expect("the change waited for another one's flush");
+    acknowledged.expect("the change waited for the flush of another call");
 }

@@ -1,4 +1,4 @@
-//! Windowed counts through the whole handle, when the ring has moved past the time of the read.
+//! Windowed counts through the whole handle, after the ring has moved past the time of the read.
 
 use super::*;
 
@@ -22,7 +22,7 @@ fn counts(db: &TidalDb, now_ms: i64) -> [u64; 2] {
 }
 
 #[test]
-fn a_read_in_the_hour_before_the_newest_event_covers_the_whole_window_also_after_reopening() {
+fn a_read_in_the_hour_before_the_newest_event_counts_the_whole_window_also_after_a_reopening() {
     let disk = SimDisk::new();
     let db = open(&disk, Durability::EverySynced).unwrap();
     let hour = NOW_MS.div_euclid(HOUR_MS);
@@ -34,15 +34,15 @@ fn a_read_in_the_hour_before_the_newest_event_covers_the_whole_window_also_after
     }
     record_view(&db, NOW_MS);
     let in_hour = |number| (number, if number == hour { 1 } else { 2 });
-    let kept: Vec<_> = (hour - 24..=hour).map(in_hour).collect();
+    let retained: Vec<_> = (hour - 24..=hour).map(in_hour).collect();
     let check = |db: &TidalDb| {
         assert_eq!(counts(db, last_ms), [48, 48]);
         assert_eq!(counts(db, NOW_MS), [47, 47]);
-        // The 24 hours of an older read are there as far as they are kept.
+        // An older read counts only the retained ones of its 24 hours.
         assert_eq!(counts(db, last_ms - HOUR_MS), [46, 46]);
         let export = db.export().unwrap();
-        assert_eq!(export.signals[0].windows[0].buckets, kept);
-        assert_eq!(export.cohorts[0].state.windows[0].buckets, kept);
+        assert_eq!(export.signals[0].windows[0].buckets, retained);
+        assert_eq!(export.cohorts[0].state.windows[0].buckets, retained);
     };
     check(&db);
     assert_eq!(db.statistics().unwrap().late_drops, 0);
@@ -66,6 +66,6 @@ fn a_read_in_the_hour_before_the_newest_event_covers_the_whole_window_also_after
                 ..
             }
         ),
-        "the extra bucket cannot be asked for: {more}"
+        "a window cannot contain the additional bucket: {more}"
     );
 }

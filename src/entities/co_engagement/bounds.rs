@@ -1,22 +1,23 @@
-//! Other bounds for an index that holds a state.
+//! New bounds for an index that has a state.
 //!
-//! A later state follows from the events and the bounds that were in force at each, so a checkpoint has to be made
-//! before the next event, and stored together with the bounds: frames recorded under the old ones must not be replayed
-//! under the new ones.
+//! The state depends on the bounds at each event, and replay must apply a frame under the bounds of its recording. So
+//! the caller makes a checkpoint before the next event, and stores the new bounds in its batch. A crash leaves the old
+//! bounds with the old state, or both new ones.
 
 use super::CoEngagementIndex;
 use crate::schema::CoEngagementConfig;
 
 impl CoEngagementIndex {
-    /// Replaces the bounds, and drops the records and edges beyond them, which depend on the state alone.
+    /// Replaces the bounds, and drops the records and edges beyond them. The dropped ones depend on the state alone.
     ///
-    /// - Over `users_max` and `nodes_max` the user and the item without an event for longest goes, as after an event.
-    /// - Over `ring_len_max` a user's oldest items go.
-    /// - Over `degree_max` an item's lightest edges go, of equally light ones those to the largest ids. No other edge
-    ///   takes over their weight, as there is no newcomer.
+    /// - Over `users_max` and `nodes_max`, the user and the item with the oldest last touch are dropped, as after an
+    ///   event.
+    /// - Over `ring_len_max`, the oldest items of a user are dropped.
+    /// - Over `degree_max`, the lightest edges of an item are dropped; of equally light edges those to the largest ids.
+    ///   No other edge takes over their weight, because no new edge replaces them.
     ///
-    /// To be called between events, with a valid configuration of the same half-life. Every changed or removed record is part
-    /// of the next checkpoint.
+    /// The caller calls this between two events, with a valid configuration of the same half-life. Every changed or
+    /// removed record is part of the next checkpoint.
     pub(crate) fn set_bounds(&mut self, config: CoEngagementConfig) {
         debug_assert_eq!(
             config.half_life_ms, self.config.half_life_ms,
@@ -31,7 +32,7 @@ impl CoEngagementIndex {
             if let Some(ring) = self.users.change(user) {
                 let before = ring.record.items().len();
                 ring.record.drop_oldest(ring_len_max);
-                self.users.resized(before, ring_len_max, ring_len_max);
+                self.users.note_resize(before, ring_len_max, ring_len_max);
             }
         }
         let degree_max = config.degree_max as usize;
@@ -39,7 +40,7 @@ impl CoEngagementIndex {
             if let Some(node) = self.nodes.change(item) {
                 let before = node.record.edges.len();
                 node.record.drop_lightest(degree_max);
-                self.nodes.resized(before, degree_max, degree_max);
+                self.nodes.note_resize(before, degree_max, degree_max);
             }
         }
     }

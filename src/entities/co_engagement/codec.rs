@@ -1,6 +1,6 @@
-//! The records of co-engagement in a checkpoint.
+//! The format of the records of co-engagement in a checkpoint.
 //!
-//! A key is a tag byte and a big-endian id, so that a scan yields ids ascending; the key of the counters has no id.
+//! A key is a tag byte and a big-endian id, so that a scan returns ascending ids. The key of the counters has no id.
 //!
 //! | key | value |
 //! |---|---|
@@ -9,7 +9,7 @@
 //! | `0x32` | the counters |
 //! | `0x33`, item id (8 bytes, big-endian) | the tombstone of a forgotten item |
 //!
-//! Values are little-endian and have no checksum of their own: the checkpoint puts one around each.
+//! Values are little-endian and contain no checksum: the checkpoint adds one around each value.
 //!
 //! | edges of an item | type | legal |
 //! |---|---|---|
@@ -34,8 +34,8 @@
 //! |---|---|---|
 //! | number of the item's last forget | u64 | 1 to the counters' forgets |
 //!
-//! An edge or a ring's item is forgotten, and no part of the state, if its item has a tombstone with a higher number than the
-//! number of forgets in its record.
+//! An edge, or an item of a ring, is forgotten if the tombstone of its item has a higher number than the number of
+//! forgets in the record. Forgotten entries are no part of the state.
 
 use super::node::{Edge, Node, WEIGHT_MIN};
 use super::table::{Entries, Stamped};
@@ -54,7 +54,7 @@ const NODE_HEAD_BYTES: usize = STAMP_BYTES + size_of::<i64>();
 const EDGE_BYTES: usize = size_of::<u64>() + size_of::<f64>();
 const ITEM_BYTES: usize = size_of::<u64>();
 
-/// The key, and the checkpoint's and a store's additions.
+/// The key, and the additions of the checkpoint and of a store.
 const AROUND_BYTES_MAX: usize = 64;
 
 impl Entries for Node {
@@ -98,7 +98,8 @@ impl Entries for () {
     }
 }
 
-/// More than a database can count. A larger counter on disk is refused, so that adding to a counter cannot overflow.
+/// More than a database can count. A larger counter on disk is refused, so that an addition to a counter cannot
+/// overflow.
 pub(super) const ORDINAL_MAX: u64 = u64::MAX / 2;
 
 /// The counters of positive events and of forgets.
@@ -110,12 +111,12 @@ pub(crate) struct Ordinals {
     pub(super) forgets: u64,
 }
 
-/// One record of a checkpoint: a copy of the state at its fence, to be encoded without holding anything up.
+/// One record of a checkpoint: a copy of the state at its fence. Its encoding needs no lock.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum FencedRecord {
-    /// The edges of an item; `None` if they are gone.
+    /// The edges of an item; `None` if they were removed.
     Node(u64, Option<Stamped<Node>>),
-    /// The ring of a user; `None` if it is gone.
+    /// The ring of a user; `None` if it was removed.
     User(u64, Option<Stamped<UserRing>>),
     Meta(Ordinals),
     /// The number of the last forget of an item; `None` if no record has a forgotten entry of the item any more.
@@ -271,7 +272,7 @@ fn decode_tombstone(value: &[u8]) -> Result<u64, &'static str> {
     }
 }
 
-/// The number of entries in the rest of a value, which must be whole ones, at most `len_max`.
+/// The number of entries in the rest of a value. The rest must have complete entries only, at most `len_max`.
 fn entries_len(rest: &Reader<'_>, entry_bytes: usize, len_max: usize) -> Result<usize, &'static str> {
     let (len, left) = (
         rest.remaining_len() / entry_bytes,

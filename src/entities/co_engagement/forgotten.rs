@@ -1,17 +1,18 @@
 //! The forgotten items whose entries, in edges and rings, are not all removed yet.
 //!
-//! No index gives the records that hold an item. So forgetting an item leaves a tombstone with the number of this forget. Each
-//! record has the number of forgets before its last change. An entry is forgotten iff the tombstone of its item has a higher
-//! number: the record had the entry at that change, and the item was forgotten later. Reads leave forgotten entries out, and a
-//! change of a record removes them first. So the state does not depend on the progress of the removal.
+//! No index maps an item to the records that hold it. So a forget of an item leaves a tombstone with the number of this
+//! forget. Each record has the number of forgets before its last change. An entry is forgotten iff the tombstone of its
+//! item has a higher number: the record had the entry at that change, and the item was forgotten later. Reads leave
+//! forgotten entries out, and a change of a record removes them first. So the state does not depend on the progress of
+//! the removal.
 //!
-//! The removal visits all records step by step, in the order of their last touch, oldest first. This is a pass. A touch removes
-//! the forgotten entries of the record too. So at the end of a pass no entry is left that was forgotten before its beginning,
-//! and the tombstones from before the beginning are removed, step by step too.
+//! The removal visits all records step by step, in the order of their last touch, oldest first. This is a pass. A touch
+//! removes the forgotten entries of the record too. So at the end of a pass no entry is left that was forgotten before
+//! its beginning. Then the tombstones from before the beginning are removed, also step by step.
 //!
-//! Invariant: each forgotten entry that is still in a record has a tombstone. A checkpoint stores records and tombstones of one
-//! moment, so this holds on disk as well, also after a crash. An open removes the forgotten entries of each record that it
-//! reads, and then all tombstones. The next checkpoint stores these removals.
+//! Invariant: each forgotten entry that is still in a record has a tombstone. A checkpoint stores records and
+//! tombstones of the same fence, so the invariant holds on disk too, also after a crash. An open removes the forgotten
+//! entries of each record that it reads, and then all tombstones. The next checkpoint stores these removals.
 
 use super::codec::Ordinals;
 use super::node::Node;
@@ -20,7 +21,7 @@ use crate::entities::user_ring::UserRing;
 
 /// The tombstones by item, and the progress of the removal. The touch of a tombstone is the number of its forget.
 #[derive(Debug)]
-pub(super) struct Forgotten {
+pub(super) struct ForgottenItems {
     tombstones: Table<()>,
     pass: Option<Pass>,
 }
@@ -30,12 +31,12 @@ pub(super) struct Forgotten {
 struct Pass {
     /// The counters at the beginning of the pass.
     counters: Ordinals,
-    /// The places of the last records that were visited.
+    /// The last touch and the id of the last records that were visited.
     users_after: Option<(u64, u64)>,
     nodes_after: Option<(u64, u64)>,
 }
 
-impl Forgotten {
+impl ForgottenItems {
     pub(super) fn new() -> Self {
         Self {
             tombstones: Table::new(),
@@ -67,8 +68,8 @@ impl Forgotten {
         }
     }
 
-    /// Removes the forgotten entries of the record `id`, after `forgets` forgets in all. A record without forgotten entries stays
-    /// unchanged.
+    /// Removes the forgotten entries of the record `id`. `forgets` is the number of all forgets up to now. A record
+    /// without forgotten entries stays unchanged.
     fn clean_in<R: Entries>(&self, table: &mut Table<R>, id: u64, forgets: u64) {
         let Some(stamped) = table.get(id).filter(|stamped| stamped.forgets < forgets) else {
             return;
@@ -79,11 +80,11 @@ impl Forgotten {
             && let Some(stamped) = table.change(id)
         {
             (stamped.record, stamped.forgets) = (cleaned, forgets);
-            table.resized(before, after, after);
+            table.note_resize(before, after, after);
         }
     }
 
-    /// Puts back the tombstone of a checkpoint. Returns false if the item has one already.
+    /// Restores the tombstone of a checkpoint. Returns false if the item has one already.
     pub(super) fn restore(&mut self, item: u64, forget: u64) -> bool {
         let stamped = Stamped {
             touched: forget,
@@ -93,8 +94,8 @@ impl Forgotten {
         self.tombstones.restore(item, stamped)
     }
 
-    /// Puts back a record of a checkpoint that was made after `forgets` forgets, without the record's forgotten entries. Returns
-    /// false if there is a record with that id already.
+    /// Restores a record of a checkpoint that was made after `forgets` forgets, without the record's forgotten entries.
+    /// Returns false if a record with that id exists already.
     pub(super) fn restore_in<R: Entries>(
         &self,
         table: &mut Table<R>,
@@ -125,7 +126,7 @@ impl Forgotten {
         true
     }
 
-    /// Makes the tombstone of `item`, whose forget has the number `forget`.
+    /// Adds the tombstone of `item`, whose forget has the number `forget`.
     pub(super) fn add(&mut self, item: u64, forget: u64) {
         self.tombstones.change_or_create(item, forget, forget, || ());
         self.tombstones.touch(item, forget);
@@ -174,8 +175,8 @@ impl Forgotten {
         }
     }
 
-    /// Removes the forgotten entries of the next record of a pass, if its last touch was before the event `end`. Returns false if
-    /// there is no such record.
+    /// Removes the forgotten entries of the next record of a pass, if its last touch was before the event `end`.
+    /// Returns false if no such record is left.
     fn visit<R: Entries>(
         &self,
         table: &mut Table<R>,

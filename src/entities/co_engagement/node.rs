@@ -1,22 +1,24 @@
 //! The weighted edges of one item.
 //!
-//! Owns the decay and the eviction of edges. Invariant between events: edges to distinct items, never to the item
-//! itself, at most the degree bound, every weight finite and at least [`WEIGHT_MIN`].
+//! Owns the decay and the eviction of edges. Invariant between events: the edges lead to distinct items, none to the
+//! item itself, at most as many as the degree bound. Every weight is finite and at least [`WEIGHT_MIN`]. In memory
+//! only.
 //!
-//! Decay is forward decay (Cormode, Shkapenyuk, Srivastava, Xu, ICDE 2009), as in [`crate::decay`]: a weight is kept
-//! relative to a landmark, so that time passing changes nothing. The landmark is the beginning of the half-life that
-//! holds the node's time, in periods counted from the Unix epoch; moving it multiplies every weight by a power of
-//! two, which is exact. A weight that would leave the normal numbers that way is dropped instead of being rounded.
+//! Decay is forward decay (Cormode, Shkapenyuk, Srivastava, Xu, ICDE 2009), as in [`crate::decay`]: a stored weight is
+//! relative to a landmark, so it does not change when time passes. The landmark is the beginning of the half-life that
+//! contains the time of the node, in periods counted from the Unix epoch. A move of the landmark multiplies every
+//! weight by a power of two, which is exact. A weight that would become smaller than the normal numbers is dropped and
+//! not rounded.
 //!
-//! Eviction is Space-Saving (Metwally, Agrawal, El Abbadi, ICDT 2005): the newcomer takes over the weight of the
-//! edge it replaces. Were the lightest simply dropped, it would always be the newcomer.
+//! Eviction is Space-Saving (Metwally, Agrawal, El Abbadi, ICDT 2005): a new edge takes over the weight of the edge
+//! that it replaces. Without this, the lightest edge would always be the new one, and no new edge could stay.
 
 use crate::decay::{HalfLife, scale_pow2};
 
-/// The smallest weight of an edge: below it halving is no longer exact.
+/// The smallest weight of an edge: below it a halving is no longer exact.
 pub(super) const WEIGHT_MIN: f64 = f64::MIN_POSITIVE;
 
-/// What one event adds to each edge it touches.
+/// The weight that one event adds to each edge of its item and its ring.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Gain {
     at_ms: i64,
@@ -26,7 +28,7 @@ pub(super) struct Gain {
 }
 
 impl Gain {
-    /// `None` for an event that adds nothing: its weight is not above zero, not a number, or below [`WEIGHT_MIN`].
+    /// `None` for an event that changes no edge: its weight is not above zero, or NaN, or below [`WEIGHT_MIN`].
     pub(super) fn new(half_life: &HalfLife, weight: f64, at_ms: i64) -> Option<Self> {
         let weight = weight * half_life.growth(at_ms);
         let period = half_life.period(at_ms);
@@ -46,9 +48,9 @@ pub(super) struct Edge {
 }
 
 impl Edge {
-    /// The place among edges: by weight descending, then by id ascending. The last one is evicted.
+    /// The sort key of edges: by weight descending, then by id ascending. The last edge is evicted first.
     ///
-    /// A weight is above zero, so its bits are in the order of its values.
+    /// A weight is above zero, so the bits of weights have the order of their values.
     fn rank(&self) -> u128 {
         u128::from(!self.weight.to_bits()) << 64 | u128::from(self.id)
     }
@@ -63,7 +65,7 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// A node without edges, for an event at `at_ms` to give it the first one.
+    /// A node without edges. The caller then adds the first edge, for an event at `at_ms`.
     pub(super) fn new(at_ms: i64) -> Self {
         Self {
             time_ms: at_ms,
@@ -71,10 +73,10 @@ impl Node {
         }
     }
 
-    /// Adds the gain to the edge to `id`, or a new edge at the end: the node may exceed its degree bound until
-    /// [`Self::evict`]. A gain so late that it would weigh less than [`WEIGHT_MIN`] now changes nothing.
+    /// Adds the gain to the edge to `id`, or adds a new edge at the end. So the node may exceed its degree bound until
+    /// [`Self::evict`]. A gain of an old event that has decayed below [`WEIGHT_MIN`] changes nothing.
     ///
-    /// Space is made for `edges_len_max` at the most, that is the bound and the newcomers of one event.
+    /// The capacity never exceeds `edges_len_max`: the degree bound and the new edges of one event.
     pub(super) fn link(&mut self, half_life: &HalfLife, id: u64, gain: Gain, edges_len_max: usize) {
         let before = half_life.period(self.time_ms);
         let now = before.max(gain.period);
@@ -101,36 +103,38 @@ impl Node {
         self.edges.push(Edge { id, weight });
     }
 
-    /// Brings the node back to `degree_max` edges.
+    /// Reduces the node to `degree_max` edges.
     ///
-    /// The first `degree_max` edges stand; every later one is a newcomer of this event and, in the order of
-    /// insertion, takes the place and adds the weight of the lightest edge standing, which may be a newcomer
-    /// before it. Of equally light ones the largest id goes. So the result is that of Space-Saving fed the gains of
-    /// the edges that were there, then the newcomers one by one; the sum of all weights is unchanged.
+    /// The first `degree_max` edges are in place. Every later edge is a new edge of this event. In the order of
+    /// insertion, each new edge replaces the lightest edge in place and adds its weight to its own. The replaced edge
+    /// may be a new edge before it. Of equally light edges the one with the largest id is replaced. So the result is
+    /// that of Space-Saving with the gains of the old edges first and then the new edges one by one. The sum of all
+    /// weights is unchanged.
     pub(super) fn evict(&mut self, degree_max: usize) {
-        let Some((standing, newcomers)) = self.edges.split_at_mut_checked(degree_max) else {
+        let Some((in_place, new_edges)) = self.edges.split_at_mut_checked(degree_max) else {
             return;
         };
-        for newcomer in newcomers {
-            if let Some(place) = standing.iter_mut().max_by_key(|edge| edge.rank()) {
+        for new_edge in new_edges {
+            if let Some(place) = in_place.iter_mut().max_by_key(|edge| edge.rank()) {
                 *place = Edge {
-                    id: newcomer.id,
-                    weight: add(place.weight, newcomer.weight),
+                    id: new_edge.id,
+                    weight: add(place.weight, new_edge.weight),
                 };
             }
         }
         self.edges.truncate(degree_max);
     }
 
-    /// Drops the lightest edges until there are `len_max`, of equally light ones those with the largest ids.
+    /// Drops the lightest edges until at most `len_max` are left; of equally light edges those with the largest ids.
     pub(super) fn drop_lightest(&mut self, len_max: usize) {
         self.edges.sort_unstable_by_key(Edge::rank);
         self.edges.truncate(len_max);
         self.edges.shrink_to_fit();
     }
 
-    /// The heaviest `k` of the edges to items for which `keep` returns true: by weight descending, then by id ascending. Weights
-    /// are those at `now_ms`, or at the node's time if it is later. Edges that have decayed to zero are left out.
+    /// The heaviest `k` of the edges to items for which `keep` returns true: by weight descending, then by id
+    /// ascending. Weights are those at `now_ms`, or at the node's time if it is later. Edges that have decayed to zero
+    /// are left out.
     pub(super) fn heaviest(
         &self,
         half_life: &HalfLife,
@@ -167,7 +171,7 @@ impl Node {
 
 /// A weight relative to the beginning of the period `to` instead of the period `from`, which is not later.
 fn decayed(weight: f64, from: i64, to: i64) -> f64 {
-    // A difference too large for the type is far beyond zero anyway.
+    // If the difference is too large for the type, the weight has decayed to zero in any case.
     scale_pow2(weight, from.saturating_sub(to))
 }
 

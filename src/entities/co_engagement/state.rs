@@ -1,15 +1,15 @@
-//! The whole state of co-engagement as plain values, for comparing and for looking at.
+//! The whole state of co-engagement as plain values, for comparisons and exports. In memory only.
 
-use super::forgotten::Forgotten;
+use super::forgotten::ForgottenItems;
 use super::node::Node;
 use super::table::Stamped;
 use crate::entities::user_ring::UserRing;
 use crate::ids::{EntityId, UserId};
 
-/// All of it, sorted: two states are the same iff these are equal.
+/// The whole state, sorted. Two indexes have the same state iff these values are equal.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct CoEngagementState {
-    /// How many positive events there have been.
+    /// The number of positive events since the database was created.
     pub(crate) ordinal: u64,
     /// By user.
     pub(crate) users: Vec<RingState>,
@@ -31,21 +31,21 @@ pub(crate) struct RingState {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct NodeState {
     pub(crate) item: EntityId,
-    /// The ordinal of the item's last event, or of the one that gave it its first edge.
+    /// The ordinal of the item's last event, or of the event that gave it its first edge.
     pub(crate) touched: u64,
     /// The latest time of an event that changed an edge, in milliseconds since the Unix epoch.
     pub(crate) time_ms: i64,
-    /// By id. A weight is relative to the start of the half-life, counted from the epoch, that holds the time.
+    /// By id. A weight is relative to the beginning of the half-life that contains `time_ms`, counted from the epoch.
     pub(crate) edges: Vec<(EntityId, f64)>,
 }
 
 impl CoEngagementState {
-    /// Both slices are sorted by id. Entries for which [`Forgotten::is_forgotten`] returns true are left out.
+    /// Both slices are sorted by id. Entries for which [`ForgottenItems::is_forgotten`] returns true are left out.
     pub(super) fn new(
         ordinal: u64,
         users: &[(u64, &Stamped<UserRing>)],
         nodes: &[(u64, &Stamped<Node>)],
-        forgotten: &Forgotten,
+        forgotten: &ForgottenItems,
     ) -> Self {
         let ring = |&(user, ring): &(u64, &Stamped<UserRing>)| RingState {
             user: UserId(user),

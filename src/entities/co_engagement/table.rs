@@ -1,12 +1,13 @@
-//! Records by id, with the order in which they were last touched and with the changes that a checkpoint has yet to store.
+//! Records by id, with the order of their last touches, and with the changes since the last checkpoint.
 //!
-//! Owns which record is dropped at a limit, which are copied for a checkpoint, and how many bytes they take when stored.
-//! Invariant: `recency` holds exactly one entry for each record, and `entries_len` counts the entries of all records.
+//! Owns the choice of the record that is dropped at a limit, the set of records that a checkpoint copies, and the bytes
+//! that records take when stored. Invariant: `recency` holds exactly one entry for each record, and `entries_len`
+//! counts the entries of all records. In memory only.
 //!
-//! A checkpoint takes the state as of a fence while writers go on. `begin_fence` declares the records that changed so far to be
-//! the checkpoint's, shard by shard and without a visit to any record. `take_fenced` copies these records later, one shard at a
-//! time. In between, the first change of a record in a shard that is not yet taken keeps a copy of the record aside, so no
-//! later state is ever taken. A removal is a change, and is taken as `None`.
+//! A checkpoint takes the state as of a fence while writers continue. `begin_fence` assigns the records that changed so
+//! far to the checkpoint, shard by shard and without a visit to any record. `take_fenced` copies these records later,
+//! one shard at a time. In between, the first change of a record in a shard that is not yet taken copies the record
+//! first, so no later state is taken. A removal is a change, and is taken as `None`.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
@@ -14,7 +15,7 @@ use std::ops::Bound;
 
 use crate::limits::CHANGED_LEN_MIN;
 
-/// Into how many parts a fence is taken.
+/// The number of parts in which a fence is taken.
 pub(crate) const FENCE_SHARDS: usize = 64;
 
 /// A record whose entries name items.
@@ -41,29 +42,30 @@ pub(crate) struct Stamped<R> {
 #[derive(Debug)]
 pub(super) struct TableSlot<R> {
     pub(super) stamped: Stamped<R>,
-    /// The number of fences there were when it last changed: it is noted as changed since the last one iff equal.
+    /// The number of fences before its last change. It is noted as changed since the last fence iff this is the number
+    /// of all fences.
     pub(super) changed_at_fence: u64,
 }
 
 #[derive(Debug)]
 pub(super) struct TableShard<R> {
-    /// Ids created, changed or removed since the last fence; some of them twice.
+    /// Ids created, changed or removed since the last fence. An id can be in it several times.
     pub(super) changed: Vec<u64>,
-    /// The same up to the last fence, while it has not been taken.
+    /// The ids that the last fence captured; `None` after they were taken.
     fenced: Option<Vec<u64>>,
-    /// The records that changed since the fence and are not taken yet, as they were at the fence; `None` if a record was not
-    /// there.
-    aside: HashMap<u64, Option<Stamped<R>>>,
+    /// Copies of the records that changed since the fence and are not taken yet, with their content at the fence.
+    /// `None` if a record did not exist.
+    copies: HashMap<u64, Option<Stamped<R>>>,
 }
 
 impl<R: Entries> TableShard<R> {
-    /// To be called before a record is created, first changed since the fence, or removed.
+    /// The caller calls this before it creates a record, removes it, or changes it for the first time after the fence.
     fn before_change(&mut self, id: u64, before: Option<&Stamped<R>>) {
         if self.fenced.is_some() {
-            self.aside.entry(id).or_insert_with(|| before.cloned());
+            self.copies.entry(id).or_insert_with(|| before.cloned());
         }
         if self.changed.len() == self.changed.capacity() {
-            // Records that come and go are noted each time; forget that before growing.
+            // A record that is created and removed often has many entries. Only one is needed.
             self.changed.sort_unstable();
             self.changed.dedup();
             self.changed.reserve(self.changed.len().max(CHANGED_LEN_MIN));
@@ -75,11 +77,12 @@ impl<R: Entries> TableShard<R> {
 #[derive(Debug)]
 pub(super) struct Table<R> {
     pub(super) slots: HashMap<u64, TableSlot<R>>,
-    /// (touched, id): the first is the one to drop.
+    /// Pairs of last touch and id. The first one is dropped first.
     pub(super) recency: BTreeSet<(u64, u64)>,
     pub(super) shards: Vec<TableShard<R>>,
     pub(super) fences: u64,
-    /// An upper bound of the stored bytes that the next fence captures. A record that was made and removed counts for both.
+    /// An upper bound of the stored bytes that the next fence captures. A record that was created and removed counts
+    /// twice.
     changed_bytes: u64,
     /// The entries of all records.
     pub(super) entries_len: usize,
@@ -92,7 +95,7 @@ impl<R: Entries> Table<R> {
         let shard = || TableShard {
             changed: Vec::new(),
             fenced: None,
-            aside: HashMap::new(),
+            copies: HashMap::new(),
         };
         Self {
             slots: HashMap::new(),
@@ -129,7 +132,7 @@ impl<R: Entries> Table<R> {
         self.slots.get(&id).map(|slot| &slot.stamped)
     }
 
-    /// The last touch and the id of the record that was touched longest ago, of all records or of those after `after`.
+    /// The last touch and the id of the record with the oldest last touch, of all records or of those after `after`.
     pub(super) fn oldest_after(&self, after: Option<(u64, u64)>) -> Option<(u64, u64)> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         self.recency.range((from, Bound::Unbounded)).next().copied()
@@ -147,17 +150,17 @@ impl<R: Entries> Table<R> {
         all
     }
 
-    /// The ids of the records for which `wanted` is true, ascending.
-    pub(super) fn ids_where(&self, wanted: impl Fn(&R) -> bool) -> Vec<u64> {
+    /// The ids of the records for which `is_match` returns true, ascending.
+    pub(super) fn ids_where(&self, is_match: impl Fn(&R) -> bool) -> Vec<u64> {
         self.sorted()
             .into_iter()
-            .filter(|(_, stamped)| wanted(&stamped.record))
+            .filter(|(_, stamped)| is_match(&stamped.record))
             .map(|(id, _)| id)
             .collect()
     }
 
-    /// The record, to be changed; `None` if it is not there. After a change of the number of its entries the caller calls
-    /// [`resized`](Self::resized).
+    /// The record, for a change; `None` if it does not exist. After a change of the number of its entries the caller
+    /// calls [`note_resize`](Self::note_resize).
     pub(super) fn change(&mut self, id: u64) -> Option<&mut Stamped<R>> {
         let slot = self.slots.get_mut(&id)?;
         if slot.changed_at_fence != self.fences {
@@ -168,8 +171,9 @@ impl<R: Entries> Table<R> {
         Some(&mut slot.stamped)
     }
 
-    /// The record, to be changed after `forgets` forgets. If it is not there, it is made by `create` and touched by the event
-    /// `ordinal`. The caller has removed its forgotten entries before, and calls [`resized`](Self::resized) afterwards.
+    /// The record, for a change after `forgets` forgets. A missing record is made by `create`, and the event `ordinal`
+    /// touches it. The caller has removed its forgotten entries before, and calls [`note_resize`](Self::note_resize)
+    /// afterwards.
     pub(super) fn change_or_create(
         &mut self,
         id: u64,
@@ -209,14 +213,15 @@ impl<R: Entries> Table<R> {
         }
     }
 
-    /// Notes that the changed records had `before` entries together and now have `after`, and that the longest has `longest`.
-    pub(super) fn resized(&mut self, before: usize, after: usize, longest: usize) {
+    /// Notes that the changed records had `before` entries together and now have `after`, and that the longest has
+    /// `longest`.
+    pub(super) fn note_resize(&mut self, before: usize, after: usize, longest: usize) {
         self.changed_bytes += R::stored_bytes(after.saturating_sub(before)) - R::stored_bytes(0);
         self.entries_len = self.entries_len + after - before;
         self.longest = self.longest.max(longest);
     }
 
-    /// Notes that the event `ordinal` touched the record, if it is there.
+    /// Notes that the event `ordinal` touched the record, if it exists.
     pub(super) fn touch(&mut self, id: u64, ordinal: u64) {
         if self.change(id).is_none() {
             return;
@@ -237,7 +242,8 @@ impl<R: Entries> Table<R> {
         }
     }
 
-    /// Removes the records touched longest ago, of equal ones the smallest ids, until there are `len_max`.
+    /// Removes the records with the oldest last touch until at most `len_max` are left; of equally old ones those with
+    /// the smallest ids.
     pub(super) fn drop_oldest(&mut self, len_max: u64) {
         while self.slots.len() as u64 > len_max {
             let Some(&(_, id)) = self.recency.first() else {
@@ -247,7 +253,7 @@ impl<R: Entries> Table<R> {
         }
     }
 
-    /// Puts back a record of a checkpoint. `false` if there is one with that id already.
+    /// Restores a record of a checkpoint. Returns false if a record with that id exists already.
     pub(super) fn restore(&mut self, id: u64, stamped: Stamped<R>) -> bool {
         let Entry::Vacant(entry) = self.slots.entry(id) else {
             return false;
@@ -262,8 +268,8 @@ impl<R: Entries> Table<R> {
         true
     }
 
-    /// Declares all records that changed so far to be taken by the next `take_fenced` of each shard. This includes records that
-    /// were declared earlier and not taken.
+    /// Begins a fence: the next `take_fenced` of each shard takes all records that changed so far. This includes
+    /// records of an earlier fence that were not taken.
     pub(super) fn begin_fence(&mut self) {
         self.fences += 1;
         self.changed_bytes = 0;
@@ -271,19 +277,19 @@ impl<R: Entries> Table<R> {
             let mut fenced = std::mem::take(&mut shard.changed);
             fenced.extend(shard.fenced.take().unwrap_or_default());
             shard.fenced = Some(fenced);
-            shard.aside.clear();
+            shard.copies.clear();
         }
     }
 
-    /// The records of one shard that changed up to the fence, as they were at the fence, by id; `None` for a record that was not
-    /// there. Empty if there is no fence or the shard has been taken.
+    /// The records of one shard that changed up to the fence, with their content at the fence, by id; `None` for a
+    /// record that did not exist. Empty without a fence, and after the shard was taken.
     pub(super) fn take_fenced(&mut self, shard: usize) -> Vec<(u64, Option<Stamped<R>>)> {
         let shard = &mut self.shards[shard];
         let mut ids = shard.fenced.take().unwrap_or_default();
         ids.sort_unstable();
         ids.dedup();
-        let mut aside = std::mem::take(&mut shard.aside);
-        let mut state = |id| match aside.remove(&id) {
+        let mut copies = std::mem::take(&mut shard.copies);
+        let mut state = |id| match copies.remove(&id) {
             Some(before) => before,
             None => self.slots.get(&id).map(|slot| slot.stamped.clone()),
         };

@@ -1,19 +1,20 @@
-//! Checkpoints: the state as of one sequence number N, written together with N, so that the log up to N can go.
+//! Checkpoints: the state as of one sequence number N, written together with N, so that the log can be trimmed up to N.
 //!
-//! Steps, and what a crash after each leaves:
+//! The steps, and the state that a crash during or after each leaves:
 //!
-//! 1. Under the gate: fix N, declare what changed up to now to be this checkpoint's. Nothing on disk.
-//! 2. Copy it, shard by shard, and encode it; writers go on. A writer that is first to change a page copies the page
-//!    aside before it does. Nothing on disk.
-//! 3. `write_batch`: the old checkpoint or the new one with its N, never a mixture; the whole log.
-//! 4. `flush`: the new checkpoint; the whole log, of which replay skips the frames up to N.
-//! 5. The log's marker: the same, confirmed. A close begins a new segment for it, which may be left behind empty.
-//! 6. Trimming: whole segments that N covers go, oldest first.
+//! 1. Under the gate: fix N, and begin a fence, which assigns all changes up to N to this checkpoint. Nothing on disk.
+//! 2. Copy the changed records, shard by shard, and encode them. Writers continue. The first writer that changes a page
+//!    after the fence copies the page first. Nothing on disk.
+//! 3. `write_batch`: the old checkpoint, or the new one with its N, never a mixture. The log is complete.
+//! 4. `flush`: the new checkpoint. The log is complete, and replay skips its frames up to N.
+//! 5. Append the marker to the log: the same, and the log confirms the checkpoint. A close begins a new segment for the
+//!    marker. A crash can leave this segment empty.
+//! 6. Trim the log: the segments that N covers completely are removed, the oldest first.
 //!
-//! An open that changes the bounds of co-engagement makes a checkpoint whose batch holds the new schema too: step 3 leaves
-//! the old bounds and the state made under them, or the new bounds and the state brought within them.
+//! An open that changes the bounds of co-engagement makes a checkpoint whose batch holds the new schema too. Step 3
+//! leaves the old bounds with the state under them, or the new bounds with the state reduced to them.
 //!
-//! A failure at any step poisons the handle, because declared changes are not declared again.
+//! A failure at any step poisons the handle, because no later fence contains the changes of this one.
 
 pub(crate) mod record;
 pub(crate) mod restore;
@@ -35,38 +36,38 @@ use crate::wal::Log;
 use crate::wal::history::History;
 use crate::{EntityId, Error, Schema};
 
-/// Makes one checkpoint at a time, and knows the last one.
+/// Makes one checkpoint at a time, and measures the growth since the last one.
 #[derive(Debug)]
 pub(crate) struct Checkpointer {
     /// Held for a whole checkpoint.
     running: Mutex<Copies>,
     /// The last sequence number that the last flushed checkpoint covers.
     covered: AtomicU64,
-    /// The log's last sequence number after the last checkpoint: as long as it stays, no frame is new.
-    settled: AtomicU64,
-    /// The log's bytes after the last checkpoint.
-    settled_bytes: AtomicU64,
-    /// The bytes that the running checkpoint has to store and is not known to have stored, as [`Growth::state_bytes`].
+    /// While this is the last sequence number of the log, the last checkpoint covers all changes in the log.
+    covered_log_end: AtomicU64,
+    /// The bytes of the log at the end of the last checkpoint.
+    log_bytes_at_end: AtomicU64,
+    /// The bytes of states that the running checkpoint has not stored yet, as [`Growth::state_bytes`]. 0 without one.
     fenced_bytes: AtomicU64,
     closed_log_bytes_max: u64,
 }
 
-/// The memory that pages are copied to, used again by every checkpoint.
+/// The memory for copies of pages. All checkpoints use the same memory.
 #[derive(Debug)]
 struct Copies {
     signals: PageCopies<EntityId>,
     cohorts: PageCopies<CohortEntity>,
 }
 
-/// When a checkpoint is to be made.
+/// The cause of a checkpoint, which decides if it is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CheckpointTrigger<'a> {
-    /// If this much has gathered, and the handle is open once an earlier checkpoint has ended: a closed one has given its
-    /// lock away, or is about to.
+    /// Due if the growth reaches this one. The handle must still be open when an earlier checkpoint has ended: a closed
+    /// handle has released its lock, or soon releases it.
     Grown(Growth),
-    /// Whatever the log has grown by, by the call that closes the handle, which still holds its lock.
+    /// The close of the handle, which still holds its lock. Due if the state has changed or if the log is large.
     Closing,
-    /// Always. For an open that changes the bounds: the same batch stores this schema, so replay never applies an older
+    /// An open that changes the bounds. Always due. The same batch stores this schema, so replay never applies an older
     /// frame under the new bounds.
     Opening(&'a Schema),
 }
@@ -76,15 +77,15 @@ pub(crate) enum CheckpointTrigger<'a> {
 pub(crate) struct Growth {
     /// Bytes of the log.
     pub(crate) log_bytes: u64,
-    /// The most bytes that the changed states take when stored. The states of a running checkpoint count until they are stored,
-    /// because a crash in the middle of it leaves them to replay.
+    /// The most bytes that the changed states take when stored. The states of a running checkpoint count until they are
+    /// stored, because after a crash inside the checkpoint replay must apply their changes.
     pub(crate) state_bytes: u64,
-    /// Segments of the log that take no more frames.
+    /// Sealed segments of the log.
     pub(crate) segments_len: u64,
 }
 
 impl Growth {
-    /// Anything at all.
+    /// The growth that every growth reaches.
     pub(crate) const ANY: Self = Self {
         log_bytes: 0,
         state_bytes: 0,
@@ -109,9 +110,10 @@ struct CheckpointFence {
 }
 
 impl Checkpointer {
-    /// One that goes on after a checkpoint that covers `covered`, of a log that holds `replayed` frames beyond it.
+    /// A checkpointer for an opened log: the last checkpoint covers `covered`, and the open replayed `replayed` frames
+    /// after it.
     pub(crate) fn new(covered: u64, replayed: u64, state: &LedgerState, log: &Log, limits: Limits) -> Self {
-        let settled = if replayed == 0 {
+        let covered_log_end = if replayed == 0 {
             log.last_sequence()
         } else {
             covered
@@ -122,8 +124,8 @@ impl Checkpointer {
                 cohorts: state.cohorts.states().page_copies(),
             }),
             covered: AtomicU64::new(covered),
-            settled: AtomicU64::new(settled),
-            settled_bytes: AtomicU64::new(if replayed == 0 { log.log_bytes() } else { 0 }),
+            covered_log_end: AtomicU64::new(covered_log_end),
+            log_bytes_at_end: AtomicU64::new(if replayed == 0 { log.log_bytes() } else { 0 }),
             fenced_bytes: AtomicU64::new(0),
             closed_log_bytes_max: limits.closed_log_bytes_max,
         }
@@ -134,23 +136,18 @@ impl Checkpointer {
         self.covered.load(Ordering::Acquire)
     }
 
-    /// How many bytes the log has grown by since the last checkpoint.
-    pub(crate) fn bytes_since(&self, log: &Log) -> u64 {
-        log.log_bytes()
-            .saturating_sub(self.settled_bytes.load(Ordering::Relaxed))
-    }
-
     /// The growth since the last checkpoint.
     pub(crate) fn growth(&self, ledger: &SignalLedger) -> Growth {
+        let log_bytes = ledger.log.log_bytes();
         Growth {
-            log_bytes: self.bytes_since(&ledger.log),
+            log_bytes: log_bytes.saturating_sub(self.log_bytes_at_end.load(Ordering::Relaxed)),
             state_bytes: ledger.state.changed_bytes() + self.fenced_bytes.load(Ordering::Relaxed),
             segments_len: ledger.log.sealed_len(),
         }
     }
 
-    /// Makes a checkpoint if one is `due` and anything has changed since the last one. It checks this once an earlier
-    /// checkpoint has ended. Returns the last sequence number that the last checkpoint covers then.
+    /// Waits for an earlier checkpoint, and makes one if `trigger` finds it due. Returns the sequence number that the
+    /// last checkpoint covers.
     ///
     /// # Errors
     /// `Poisoned`, by an earlier failure or by this one; `Closed`.
@@ -158,35 +155,34 @@ impl Checkpointer {
         &self,
         ledger: &SignalLedger,
         storage: &GuardedStorage,
-        due: CheckpointTrigger<'_>,
+        trigger: CheckpointTrigger<'_>,
     ) -> Result<u64, Error> {
         let poison = &ledger.poison;
         let mut copies = lock(&self.running);
-        let least = match due {
-            CheckpointTrigger::Grown(growth) => {
-                ledger.check_open()?;
-                growth
-            }
-            CheckpointTrigger::Closing | CheckpointTrigger::Opening(_) => Growth::ANY,
-        };
+        if let CheckpointTrigger::Grown(_) = trigger {
+            ledger.check_open()?;
+        }
         poison.check_write()?;
+        // No checkpoint is running, so the growth contains only changes that no fence has captured.
+        let growth = self.growth(ledger);
         // An open can change the state without a frame: it removes forgotten entries of co-engagement.
-        let nothing_new = ledger.log.last_sequence() == self.settled.load(Ordering::Acquire)
-            && ledger.state.changed_bytes() == 0;
-        // A close leaves little for the next open to read, even when a checkpoint has just been made.
-        let worthwhile = match due {
-            CheckpointTrigger::Grown(_) => false,
-            CheckpointTrigger::Closing => ledger.log.log_bytes() > self.closed_log_bytes_max,
+        let has_changes = growth.state_bytes > 0
+            || ledger.log.last_sequence() != self.covered_log_end.load(Ordering::Acquire);
+        let is_due = match trigger {
+            CheckpointTrigger::Grown(least) => has_changes && growth.reaches(least),
+            // After a close the log is small, so that the next open reads little, also if nothing changed since a
+            // checkpoint.
+            CheckpointTrigger::Closing => has_changes || ledger.log.log_bytes() > self.closed_log_bytes_max,
             CheckpointTrigger::Opening(_) => true,
         };
-        if (nothing_new && !worthwhile) || !self.growth(ledger).reaches(least) {
+        if !is_due {
             return Ok(self.covered());
         }
         poison.attempt("checkpoint", Memory::Intact, || {
             poison.check_owner()?;
-            let fence = self.begin(ledger)?;
+            let fence = self.begin_fence(ledger)?;
             let mut batch = collect(ledger, fence, &mut copies)?;
-            if let CheckpointTrigger::Opening(schema) = due {
+            if let CheckpointTrigger::Opening(schema) = trigger {
                 put(&mut batch, keys::SCHEMA.to_vec(), schema.encode());
             }
 
@@ -201,23 +197,24 @@ impl Checkpointer {
             #[cfg(any(test, feature = "test-utils"))]
             crate::testing::check_crash_point(crate::testing::CrashPoint::CheckpointPostFlush);
 
-            if due == CheckpointTrigger::Closing {
+            if trigger == CheckpointTrigger::Closing {
                 ledger.log.rotate_covered(fence.covered)?;
             }
             let marker = ledger.log.append_checkpoint(fence.covered)?;
             if marker == fence.covered + 1 {
-                self.settled.store(marker, Ordering::Release);
+                self.covered_log_end.store(marker, Ordering::Release);
             }
             ledger.log.trim(fence.covered)?;
-            self.settled_bytes
+            self.log_bytes_at_end
                 .store(ledger.log.log_bytes(), Ordering::Relaxed);
             Ok(fence.covered)
         })
     }
 
-    /// Fixes N and declares what changed up to N, while no event is between its append and the end of its applying.
-    fn begin(&self, ledger: &SignalLedger) -> Result<CheckpointFence, Error> {
-        ledger.at_rest(|| {
+    /// Fixes N, and begins a fence with all changes up to N. Meanwhile no event is between its append and the end of
+    /// its applying.
+    fn begin_fence(&self, ledger: &SignalLedger) -> Result<CheckpointFence, Error> {
+        ledger.while_idle(|| {
             let state = &ledger.state;
             self.fenced_bytes.store(state.changed_bytes(), Ordering::Relaxed);
             state
@@ -233,7 +230,7 @@ impl Checkpointer {
     }
 }
 
-/// Copies what was declared, shard by shard, and encodes it into one batch with N.
+/// Copies the records that the fence captured, shard by shard, and encodes them into one batch with N.
 fn collect(ledger: &SignalLedger, fence: CheckpointFence, copies: &mut Copies) -> Result<WriteBatch, Error> {
     let mut batch = WriteBatch::new();
     collect_state(&ledger.state, copies, &mut batch).map_err(|error| ledger.poison.fail_unreadable(error))?;

@@ -1,15 +1,16 @@
-//! The format of the checkpoint record, which travels in the same batch as the state it speaks of.
+//! The format of the checkpoint record. It is stored in the same batch as the state that it describes.
 //!
 //! Little-endian, under the storage key of tag 0x03:
 //!
 //! | size | field | content |
 //! |---|---|---|
 //! | 2 | version | 3 |
-//! | 8 | covered | the state holds every frame up to this sequence number, at most 2^63 - 1, and nothing of later ones |
-//! | 8 | synced | every frame of the log up to this one was synced when the checkpoint was made: a promise |
+//! | 8 | covered | the state contains every frame up to this sequence number, at most 2^63 - 1, and no later frame |
+//! | 8 | synced | a promise: at the checkpoint every frame of the log up to this sequence number was synced |
 //! | 8 | history | of the log up to the covered frame, see [`history`](crate::wal::history) |
 //!
-//! The first record, with zeros, is written once the first segment exists: from then on there must be a log.
+//! The first record contains zeros. It is written after the first segment exists: from then on an open without a log
+//! fails.
 
 use std::path::PathBuf;
 
@@ -30,10 +31,10 @@ pub(crate) fn encode(covered: u64, synced: u64, history: History) -> Vec<u8> {
     bytes
 }
 
-/// Reads the bytes that [`encode`] made, from under `key`.
+/// Decodes the bytes that [`encode`] made. `key` is their storage key, for errors.
 ///
 /// # Errors
-/// `UnsupportedVersion`; `CorruptValue` for anything else.
+/// `UnsupportedVersion` for another version; `CorruptValue` for other damage.
 pub(crate) fn decode(bytes: &[u8], key: &[u8]) -> Result<LogFacts, Error> {
     let corrupt = |what| Error::CorruptValue {
         key: key.to_vec(),

@@ -1,4 +1,6 @@
-//! Loading a checkpoint: every record of the state, checked against its key, into empty aggregates.
+//! Loads a checkpoint into empty aggregates. Each record is checked against its storage key.
+//!
+//! Writes nothing, so a crash here leaves the disk as it was.
 
 use super::record;
 use crate::Error;
@@ -9,10 +11,11 @@ use crate::storage::{StorageEngine, keys};
 use crate::wal::history::History;
 use crate::wal::recovery::LogFacts;
 
-/// Loads the checkpoint of `storage` into the empty `state`. Returns the frames that it covers; none if there is no checkpoint.
+/// Loads the checkpoint of `storage` into the empty `state`. Returns the frames that it covers: none without a
+/// checkpoint.
 ///
 /// # Errors
-/// `CorruptValue`, `UnsupportedVersion`, or that of the storage engine. The state is of no use then.
+/// `CorruptValue`, `UnsupportedVersion`, or the error of the storage engine. After an error the state must not be used.
 pub(crate) fn load(state: &mut LedgerState, storage: &dyn StorageEngine) -> Result<LogFacts, Error> {
     let Some(sealed) = storage.get(keys::CHECKPOINT)? else {
         return Ok(LogFacts {
@@ -28,31 +31,32 @@ pub(crate) fn load(state: &mut LedgerState, storage: &dyn StorageEngine) -> Resu
     };
     let covered = record::decode(keys::unseal(keys::CHECKPOINT, &sealed)?, keys::CHECKPOINT)?;
     let mut newest_ms = TIME_NONE;
-    each(storage, keys::STATES, |key, value| {
+    restore_each(storage, keys::STATES, |key, value| {
         let restored = state.signals.restore_page(key, value);
         newest_ms = newest_ms.max(restored.map_err(|what| corrupt(key, what))?);
         Ok(())
     })?;
-    each(storage, keys::COHORT_STATES, |key, value| {
+    restore_each(storage, keys::COHORT_STATES, |key, value| {
         let restored = state.cohorts.states_mut().restore_page(key, value);
         newest_ms = newest_ms.max(restored.map_err(|what| corrupt(key, what))?);
         Ok(())
     })?;
     let co_engagement = state.co_engagement_mut();
     for prefix in keys::CO_ENGAGEMENT {
-        each(storage, prefix, |key, value| {
+        restore_each(storage, prefix, |key, value| {
             let time_ms = co_engagement.restore(key, value)?;
             newest_ms = newest_ms.max(time_ms.unwrap_or(TIME_NONE));
             Ok(())
         })?;
     }
-    // A record from which forgotten entries were removed is a changed one: the next checkpoint stores it.
+    // A record from which forgotten entries were removed counts as changed: the next checkpoint stores it.
     state.change_co_engagement(CoEngagementIndex::finish_restore)??;
     state.note_event_time(newest_ms);
     Ok(covered)
 }
 
-fn each(
+/// Calls `restore` with the key and the value of each record under `prefix`.
+fn restore_each(
     storage: &dyn StorageEngine,
     prefix: &[u8],
     mut restore: impl FnMut(&[u8], &[u8]) -> Result<(), Error>,

@@ -1,3 +1,5 @@
+//! Tests of the bytes of the checkpoint record.
+
 use crate::Error;
 use crate::signals::checkpoint::record::*;
 use crate::wal::history::History;

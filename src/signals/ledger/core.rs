@@ -1,17 +1,20 @@
-//! Recording: append to the log, apply to every aggregate, wait for the sync that the policy asks for.
+//! Recording: append to the log, apply to every aggregate, wait for the sync that the policy requires.
 //!
-//! Invariants: an event is applied after its frame is written and never otherwise; every frame that is in the log
-//! when the gate is held exclusively is applied in full; nothing is acknowledged that the policy does not cover.
+//! Invariants:
 //!
-//! A crash before the append returned leaves the frame in the log or not, whole either way; after it the frame is in
-//! the log, and what memory had of it is lost and replayed. A thread that panics between the append and the end of
-//! the applying leaves memory behind the log: the handle is poisoned, reads included.
+//! - An event is applied only after its frame is written.
+//! - While the gate is held exclusively, every frame of the log is applied completely.
+//! - A call is acknowledged only after the sync that the policy requires.
+//!
+//! A crash during the append leaves the log with the complete frame or without it. A crash after the append leaves the
+//! frame in the log; memory is lost, and replay applies the frame again. A thread that panics between the append and
+//! the end of the applying leaves memory behind the log: the handle is poisoned, and reads end too.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard};
 
-use super::state::{LedgerState, Positive};
+use super::state::{LedgerState, PositiveEvent};
 use crate::lock::{lock, read, write};
 use crate::poison::{Memory, Poison};
 use crate::states::Change;
@@ -19,12 +22,12 @@ use crate::wal::payload::{Forget, encode_events, encode_forget};
 use crate::wal::{FrameBuffer, FrameKind, Log};
 use crate::{Durability, EntityId, Error, Options, Receipt, SignalEvent};
 
-/// What a call needs room for, used again by later calls.
+/// The buffers of a call. Later calls of the same thread use them again.
 #[derive(Debug, Default)]
 struct Buffers {
     frame: FrameBuffer,
     changes: Vec<Change<EntityId>>,
-    positives: Vec<Positive>,
+    positives: Vec<PositiveEvent>,
 }
 
 thread_local! {
@@ -34,21 +37,21 @@ thread_local! {
 
 impl Buffers {
     fn take() -> Self {
-        // A destructor of another thread-local may record when this one is gone.
+        // The destructor of another thread-local may record after this one was destroyed.
         SPARE.try_with(Cell::take).unwrap_or_default()
     }
 
-    /// Keeps the buffers for the next call if their frame has at most `frame_bytes_max` bytes. The other buffers are at most a
-    /// few times as large as the frame.
-    fn keep(self, frame_bytes_max: usize) {
+    /// Saves the buffers for the next call if their frame has at most `frame_bytes_max` bytes. The other buffers are at
+    /// most a few times as large as the frame.
+    fn save(self, frame_bytes_max: usize) {
         if self.frame.len() <= frame_bytes_max {
-            // If the thread is ending there is nothing to keep them for.
+            // If the thread ends, no later call needs them.
             SPARE.try_with(|spare| spare.set(self)).unwrap_or_default();
         }
     }
 }
 
-/// The log and the aggregates fed from it.
+/// The log and the aggregates of its events.
 #[derive(Debug)]
 pub(crate) struct SignalLedger {
     pub(crate) state: LedgerState,
@@ -56,12 +59,13 @@ pub(crate) struct SignalLedger {
     pub(crate) poison: Arc<Poison>,
     durability: Durability,
     spare_frame_bytes_max: usize,
-    /// Shared from an append to the end of its applying; exclusive where the log's end and memory must agree.
+    /// Held shared from an append to the end of its applying. Held exclusively where the end of the log and memory must
+    /// agree.
     gate: RwLock<()>,
-    /// Held while an entity or a user is being forgotten, and for a fence, so that no checkpoint holds a part of the entity.
-    /// Taken before the gate.
+    /// Held while an entity or a user is being forgotten, and for a fence. So a checkpoint holds all states of an
+    /// entity or none. Taken before the gate.
     forgetting: Mutex<()>,
-    /// Set under the exclusive gate, so that nothing is appended after the log's orderly end.
+    /// Set while the gate is held exclusively, so that no frame is appended after the end of the log by a close.
     closed: AtomicBool,
 }
 
@@ -79,7 +83,7 @@ impl SignalLedger {
         }
     }
 
-    /// Records the valid `events` of one call, as one frame, and gives its receipt.
+    /// Records the valid `events` of one call as one frame, and returns its receipt.
     ///
     /// # Errors
     /// `Poisoned`; wrapped in `OutcomeUnknown` once the frame may be in the log.
@@ -97,7 +101,7 @@ impl SignalLedger {
         positives.clear();
         positives.extend(self.state.positives_of(events));
         let sequence = {
-            let _shared = self.enter()?;
+            let _shared = self.enter_gate()?;
             let sequence = self
                 .log
                 .append(frame, |_| self.state.enqueue_positives(positives))?;
@@ -118,7 +122,7 @@ impl SignalLedger {
             })?;
             sequence
         };
-        buffers.keep(self.spare_frame_bytes_max);
+        buffers.save(self.spare_frame_bytes_max);
         self.acknowledge(sequence)
     }
 
@@ -132,8 +136,9 @@ impl SignalLedger {
         Ok(())
     }
 
-    /// Forgets an entity or a user, as one frame, and returns its receipt. Memory forgets exactly the events that are before the
-    /// frame in the log, for all readers at once. Writers wait only for this; the memory is freed in steps.
+    /// Forgets an entity or a user as one frame, and returns its receipt. Memory forgets exactly the events that are
+    /// before the frame in the log, for all readers at the same time. Writers wait only for this. The memory is freed
+    /// in steps.
     ///
     /// # Errors
     /// `Poisoned`; wrapped in `OutcomeUnknown` once the frame may be in the log.
@@ -155,14 +160,17 @@ impl SignalLedger {
         self.acknowledge(sequence)
     }
 
-    /// Waits until no event is on its way and lets no further one in. Whether this call was the first to do so.
+    /// Waits until no event is between its append and the end of its applying, and refuses later ones. Returns true for
+    /// the first call.
     pub(crate) fn close(&self) -> bool {
         let _exclusive = write(&self.gate);
         !self.closed.swap(true, Ordering::AcqRel)
     }
 
+    /// Checks that the ledger is open.
+    ///
     /// # Errors
-    /// `Closed` once [`close`](Self::close) was called.
+    /// `Closed` after a call of [`close`](Self::close).
     pub(crate) fn check_open(&self) -> Result<(), Error> {
         if self.closed.load(Ordering::Acquire) {
             Err(Error::Closed)
@@ -171,19 +179,23 @@ impl SignalLedger {
         }
     }
 
-    /// Takes the gate for one event.
-    fn enter(&self) -> Result<RwLockReadGuard<'_, ()>, Error> {
+    /// Takes the gate shared, for the events of one call.
+    ///
+    /// # Errors
+    /// `Closed`, `Poisoned`.
+    fn enter_gate(&self) -> Result<RwLockReadGuard<'_, ()>, Error> {
         let shared = read(&self.gate);
         self.check_open()?;
         self.poison.check_write()?;
         Ok(shared)
     }
 
-    /// Runs `body` while no event is between its append and the end of its applying, and nothing is being forgotten.
+    /// Runs `body` while no event is between its append and the end of its applying, and no entity or user is being
+    /// forgotten.
     ///
     /// # Errors
-    /// `Poisoned`, or that of `body`.
-    pub(crate) fn at_rest<T>(&self, body: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    /// `Poisoned`, or the error of `body`.
+    pub(crate) fn while_idle<T>(&self, body: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
         let _forgetting = lock(&self.forgetting);
         self.exclusively(body)
     }
@@ -191,14 +203,14 @@ impl SignalLedger {
     /// Runs `body` while no event is between its append and the end of its applying.
     ///
     /// # Errors
-    /// `Poisoned`, or that of `body`.
+    /// `Poisoned`, or the error of `body`.
     fn exclusively<T>(&self, body: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
         let _exclusive = write(&self.gate);
         self.poison.check_write()?;
         body()
     }
 
-    /// Waits for the sync that the policy asks for before the caller of the frame `sequence` gets its receipt.
+    /// Waits for the sync that the policy requires, then returns the receipt of the frame `sequence`.
     fn acknowledge(&self, sequence: u64) -> Result<Receipt, Error> {
         let receipt = self.log.receipt(sequence);
         if self.durability == Durability::EverySynced {
@@ -211,9 +223,9 @@ impl SignalLedger {
     /// Applies the frame `sequence`, which is in the log, to the aggregates.
     ///
     /// # Errors
-    /// `Poisoned` within `OutcomeUnknown`: memory is behind the log or half changed, and reading has ended too.
+    /// `Poisoned` within `OutcomeUnknown`: memory is behind the log or half changed, and reads have ended too.
     fn apply(&self, sequence: u64, apply: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
-        // Also after another thread's failure, because memory must match the log.
+        // Also after a failure of another thread, because memory must match the log.
         let applied = self.poison.complete("apply", Memory::HalfChanged, || {
             apply().map_err(|error| self.poison.fail_unreadable(error))
         });

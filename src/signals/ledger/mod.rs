@@ -1,11 +1,14 @@
-//! The ledger: the log and every aggregate that is fed from it, in the order that makes a crash harmless.
+//! The ledger: the log, and all aggregates of its events.
+//!
+//! Invariant: an event is appended to the log before it is applied to an aggregate, so replay repairs each loss of
+//! memory.
 //!
 //! | file | role |
 //! |---|---|
 //! | `core` | recording: append, apply, acknowledge |
-//! | [`state`] | the aggregates in memory and how an event is applied to each |
-//! | [`validate`] | what is refused before the log |
-//! | [`replay`] | applying what the log holds beyond the checkpoint |
+//! | [`state`] | the aggregates in memory, and the application of an event to each |
+//! | [`validate`] | the checks of an event before its append |
+//! | [`replay`] | the application of the frames after the checkpoint |
 
 pub(crate) mod core;
 pub(crate) mod replay;

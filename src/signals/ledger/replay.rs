@@ -1,10 +1,10 @@
-//! Replay: applying what the log holds beyond the checkpoint, each frame once, in log order.
+//! Replay: applies the frames of the log after the checkpoint, each frame once, in log order.
 //!
-//! It comes through the same functions as recording. Changes of the hot and warm tier, which commute, are put together
-//! across frames, so that their cache misses overlap however small the frames are. A crash during replay changes nothing
+//! Replay and recording apply events by the same functions. Changes of the hot and warm tier commute. Replay collects
+//! them across frames, so that their cache misses overlap also for small frames. A crash during replay changes nothing
 //! on disk.
 
-use super::state::{LedgerState, Positive};
+use super::state::{LedgerState, PositiveEvent};
 use crate::states::Change;
 use crate::wal::FrameKind;
 use crate::wal::payload::{Events, decode_checkpoint, decode_close, decode_forget};
@@ -21,7 +21,7 @@ pub(crate) struct Replayed {
     pub(crate) collections: Option<u64>,
 }
 
-/// A replay on its way.
+/// A replay in progress.
 #[derive(Debug)]
 pub(crate) struct Replay<'a> {
     state: &'a LedgerState,
@@ -29,16 +29,16 @@ pub(crate) struct Replay<'a> {
     /// The last sequence number that the checkpoint covers.
     covered: u64,
     replayed: Replayed,
-    /// Changes that are not in the hot and warm tier yet.
+    /// Changes that are not applied to the hot and warm tier yet.
     changes: Vec<Change<EntityId>>,
     changes_len_max: usize,
     /// Empty between frames.
-    positives: Vec<Positive>,
+    positives: Vec<PositiveEvent>,
 }
 
 impl<'a> Replay<'a> {
-    /// A replay into `state`, which holds a checkpoint that covers `covered`, for a schema of `signals_len` signals. Changes
-    /// are applied once there are `changes_len_max`.
+    /// A replay into `state`, which holds a checkpoint that covers `covered`, for a schema of `signals_len` signals.
+    /// Changes are applied when their number reaches `changes_len_max`.
     pub(crate) fn new(
         state: &'a LedgerState,
         signals_len: usize,
@@ -56,7 +56,8 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// Applies the next `frame`, which lies beyond the checkpoint; wholly once [`finish`](Self::finish) returned.
+    /// Applies the next `frame` after the checkpoint. It is applied completely when [`finish`](Self::finish) has
+    /// returned.
     ///
     /// # Errors
     /// The fault of the frame, or the error of an aggregate.
@@ -77,7 +78,7 @@ impl<'a> Replay<'a> {
                 Ok(self.state.finish_forget(forget)?)
             }
             FrameKind::Checkpoint => {
-                // The marker was written after its checkpoint had been flushed.
+                // The marker was appended after the flush of its checkpoint.
                 if decode_checkpoint(frame.payload)? > self.covered {
                     let what = "storage is behind the checkpoint that this marker confirms";
                     return Err(ReplayError::Frame(what));
@@ -91,10 +92,10 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// Applies the changes that are left of the last frames, and returns the result.
+    /// Applies the remaining changes of the last frames, and returns the result.
     ///
     /// # Errors
-    /// That of an aggregate.
+    /// The error of an aggregate.
     pub(crate) fn finish(mut self) -> Result<Replayed, Error> {
         self.apply_changes()?;
         Ok(self.replayed)
@@ -113,7 +114,8 @@ impl<'a> Replay<'a> {
             for cohort in event.cohorts() {
                 state.apply_cohort(cohort, event.entity, event.signal, event.weight, event.at_ms)?;
             }
-            let positive = state.positive(event.entity, event.signal, event.user, event.weight, event.at_ms);
+            let positive =
+                state.positive_event(event.entity, event.signal, event.user, event.weight, event.at_ms);
             self.positives.extend(positive);
         }
         if !self.positives.is_empty() {

@@ -1,9 +1,10 @@
-//! The aggregates in memory, and how an event is applied to each. Recording and replay both come through here.
+//! The aggregates in memory, and the application of an event to each. Recording and replay both use this module.
 //!
-//! Hot, warm and cohort updates commute: they need no order between threads. Co-engagement does not commute; its
-//! events wait in a queue that is filled in log order and drained under the index's lock, by the first thread that gets it.
+//! Updates of the hot tier, the warm tier and the cohorts commute: they need no order between threads. Updates of
+//! co-engagement do not commute. Its events are queued in log order. The first thread that gets the lock of the index
+//! applies all of them.
 //!
-//! Everything here is lost in a crash and comes back from the checkpoint and the log.
+//! A crash loses this state. An open restores it from the checkpoint and the log.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -19,29 +20,29 @@ use crate::states::{Change, SignalShape, Slot, StateTable};
 use crate::wal::payload::Forget;
 use crate::{CohortId, EntityId, Error, Schema, SignalEvent, SignalId, UserId};
 
-/// A positive event on its way to the co-engagement index.
+/// A positive event, for the co-engagement index.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Positive {
+pub(crate) struct PositiveEvent {
     pub(crate) user: UserId,
     pub(crate) entity: EntityId,
     pub(crate) weight: f64,
     pub(crate) at_ms: i64,
 }
 
-/// All aggregates of a database but the collections.
+/// All aggregates of a database except the collections.
 #[derive(Debug)]
 pub(crate) struct LedgerState {
     pub(crate) signals: StateTable<EntityId>,
     pub(crate) cohorts: CohortSignalLedger,
     co_engagement: Mutex<Intact<CoEngagementIndex>>,
-    /// Positive events in log order that the index has not seen yet.
-    positives: Mutex<VecDeque<Positive>>,
-    /// Which signals are positive, by id.
+    /// PositiveEvent events in log order that are not applied to the index yet.
+    positives: Mutex<VecDeque<PositiveEvent>>,
+    /// By the id of a signal: true if the signal is positive.
     positive_signals: Vec<bool>,
     late_drops: AtomicU64,
     /// The newest event time that was applied or restored; `TIME_NONE` before the first.
     newest_event_ms: AtomicI64,
-    /// Of the co-engagement index, as of the last event that was applied.
+    /// The changed bytes of the co-engagement index after its last change.
     co_engagement_changed_bytes: AtomicU64,
     forgetting_steps_len: usize,
 }
@@ -105,19 +106,19 @@ impl LedgerState {
         Ok(())
     }
 
-    /// What the event tells the co-engagement index: something if its signal is positive, its weight above zero and
-    /// its user known.
-    pub(crate) fn positive(
+    /// The event for the co-engagement index. `None` unless the signal is positive, the weight is above zero and the
+    /// event names a user.
+    pub(crate) fn positive_event(
         &self,
         entity: EntityId,
         signal: SignalId,
         user: Option<UserId>,
         weight: f64,
         at_ms: i64,
-    ) -> Option<Positive> {
-        let feeds = weight > 0.0 && self.positive_signals.get(usize::from(signal.0)) == Some(&true);
-        let user = user.filter(|_| feeds)?;
-        Some(Positive {
+    ) -> Option<PositiveEvent> {
+        let is_positive = weight > 0.0 && self.positive_signals.get(usize::from(signal.0)) == Some(&true);
+        let user = user.filter(|_| is_positive)?;
+        Some(PositiveEvent {
             user,
             entity,
             weight,
@@ -126,27 +127,27 @@ impl LedgerState {
     }
 
     /// The positive events among `events`, in order.
-    pub(crate) fn positives_of(&self, events: &[SignalEvent<'_>]) -> impl Iterator<Item = Positive> {
+    pub(crate) fn positives_of(&self, events: &[SignalEvent<'_>]) -> impl Iterator<Item = PositiveEvent> {
         let positive = |event: &SignalEvent<'_>| {
-            self.positive(event.entity, event.signal, event.user, event.weight, event.at_ms)
+            self.positive_event(event.entity, event.signal, event.user, event.weight, event.at_ms)
         };
         events.iter().filter_map(positive)
     }
 
-    /// Queues positive events. To be called in log order.
-    pub(crate) fn enqueue_positives(&self, positives: &[Positive]) {
+    /// Queues positive events. The caller calls this in log order.
+    pub(crate) fn enqueue_positives(&self, positives: &[PositiveEvent]) {
         if positives.is_empty() {
             return;
         }
         lock(&self.positives).extend(positives);
     }
 
-    /// Applies every queued positive event, in log order, those that other threads queued too.
+    /// Applies all queued positive events in log order, also those of other threads.
     pub(crate) fn apply_positives(&self) -> Result<(), Error> {
         self.change_co_engagement(|index| {
             loop {
                 let next = lock(&self.positives).pop_front();
-                let Some(Positive {
+                let Some(PositiveEvent {
                     user,
                     entity,
                     weight,
@@ -160,8 +161,9 @@ impl LedgerState {
         })
     }
 
-    /// Forgets an entity or a user for all readers. The caller holds the gate exclusively, so no event is being applied. The
-    /// caller then calls [`finish_forget`](Self::finish_forget), before it forgets anything else and before the next fence.
+    /// Forgets an entity or a user for all readers. The caller holds the gate exclusively, so no event is being
+    /// applied. The caller then calls [`finish_forget`](Self::finish_forget), before the next forget and before the
+    /// next fence.
     pub(crate) fn begin_forget(&self, forget: Forget) -> Result<(), Error> {
         match forget {
             Forget::Entity(entity) => {
@@ -174,7 +176,7 @@ impl LedgerState {
         }
     }
 
-    /// Removes the states of a forgotten entity, some at a time. Events can be applied in between.
+    /// Removes the states of a forgotten entity in steps. Events can be applied between two steps.
     pub(crate) fn finish_forget(&self, forget: Forget) -> Result<(), Error> {
         if let Forget::Entity(entity) = forget {
             while self.signals.forget_some(entity)? > 0 {}
@@ -183,7 +185,7 @@ impl LedgerState {
         Ok(())
     }
 
-    /// Brings co-engagement within the bounds of `config`, which has the same half-life. The caller makes a checkpoint
+    /// Reduces co-engagement to the bounds of `config`, which has the same half-life. The caller makes a checkpoint
     /// before the next event.
     pub(crate) fn set_co_engagement_bounds(&self, config: CoEngagementConfig) -> Result<(), Error> {
         self.change_co_engagement(|index| index.set_bounds(config))
@@ -206,7 +208,7 @@ impl LedgerState {
         })
     }
 
-    /// The co-engagement index, before other threads know it.
+    /// The co-engagement index, before other threads can use it.
     pub(crate) fn co_engagement_mut(&mut self) -> &mut CoEngagementIndex {
         let index = self
             .co_engagement
@@ -226,7 +228,7 @@ impl LedgerState {
         Ok(read(lock(&self.co_engagement).get()?))
     }
 
-    /// An upper bound of the bytes that a checkpoint made now has to store.
+    /// An upper bound of the bytes that the next checkpoint stores if no other change follows.
     pub(crate) fn changed_bytes(&self) -> u64 {
         self.signals.changed_bytes()
             + self.cohorts.states().changed_bytes()
@@ -256,15 +258,15 @@ impl LedgerState {
         Ok(states + self.cohorts.states().forget_bytes_max(entity)? + co_engagement)
     }
 
-    /// Declares all that has changed to be the next checkpoint's, see [`StateTable::begin_fence`]. The caller holds the
-    /// gate exclusively.
+    /// Assigns all changes up to now to the next checkpoint, see [`StateTable::begin_fence`]. The caller holds the gate
+    /// exclusively.
     pub(crate) fn begin_fence(&self) -> Result<(), Error> {
         self.signals.begin_fence()?;
         self.cohorts.states().begin_fence()?;
         self.change_co_engagement(CoEngagementIndex::begin_fence)
     }
 
-    /// How many events were too old for a window ring, summed over the rings, replayed events included.
+    /// The number of events that were too old for a window ring, summed over the rings. Replayed events count.
     pub(crate) fn late_drops(&self) -> u64 {
         self.late_drops.load(Ordering::Relaxed)
     }
@@ -277,7 +279,7 @@ impl LedgerState {
 
     /// Notes the newest time of some events.
     pub(crate) fn note_event_time(&self, newest_ms: i64) {
-        // Not written unless it is newer, so that the line stays in every core's cache.
+        // Written only if it is newer, so that the cache line stays in the caches of all cores.
         if newest_ms > self.newest_event_ms.load(Ordering::Relaxed) {
             self.newest_event_ms.fetch_max(newest_ms, Ordering::Relaxed);
         }

@@ -1,11 +1,11 @@
-//! What is refused before the log: nothing that gets past here can fail for its content.
+//! The checks of events before their append to the log. No later step can fail because of the content of an event.
 
 use crate::limits::{BATCH_EVENTS_MAX, EVENT_COHORTS_MAX, FRAME_PAYLOAD_BYTES_MAX, WEIGHT_ABS_MAX};
 use crate::wal::payload::events_len;
 use crate::{Error, Schema, SignalEvent};
 
-/// Checks a call's events, and returns how many of them are ahead of the clock: later than `now_ms`. At most
-/// `skew_ms_max` ahead is legal.
+/// Checks the events of a call. Returns the number of events that are ahead of the clock: later than `now_ms`. An event
+/// may be at most `skew_ms_max` ahead.
 ///
 /// # Errors
 /// `InvalidInput`, `LimitExceeded` or `UnknownSignal`; wrapped in `InBatch` with the index if there are several events.

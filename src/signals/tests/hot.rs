@@ -1,3 +1,5 @@
+//! Scores of the hot tier compared with a sum over all events.
+
 use crate::decay::HalfLife;
 use crate::limits::{DURATION_MS_MAX, WEIGHT_ABS_MAX};
 use crate::signals::hot::HotTier;
@@ -8,7 +10,8 @@ pub(super) const SEED: u64 = 0x7469_6461_6c64_6202;
 const HOUR_MS: u64 = 3_600_000;
 const HALF_LIVES_MS: [u64; 3] = [60_000, HOUR_MS, 7 * 24 * HOUR_MS];
 pub(super) const NOW_MS: i64 = 1_760_000_000_000;
-/// How far a contribution may be from that of the oracle, relative to itself and in units of 2^-52.
+/// The largest difference between a contribution and the contribution of the oracle, relative to itself, in units of
+/// 2^-52.
 const CONTRIBUTION_TOLERANCE: usize = 16;
 
 #[derive(Debug, Clone, Copy)]
@@ -32,15 +35,15 @@ pub(super) fn filled(half_lives_ms: &[u64], events: &[ScoredEvent]) -> HotTier {
     tier
 }
 
-/// The decayed sum of the weights straight from the definition, and how far a score may be from it: engine and oracle
-/// are each within `n * 2^-53` of the sum of the absolute contributions, and their contributions differ a little.
+/// The decayed sum of the weights by the definition, and the tolerance of a score. Engine and oracle are each within
+/// `n * 2^-53` of the sum of the absolute contributions, and their contributions differ a little.
 fn oracle(half_life_ms: u64, events: &[ScoredEvent], now_ms: i64) -> (f64, f64) {
     let now_ms = events.iter().map(|event| event.at_ms).fold(now_ms, i64::max);
     let half_life_ms = i128::from(half_life_ms);
     let (mut sum, mut absolute) = (0.0, 0.0);
     for event in events {
         let age_ms = i128::from(now_ms) - i128::from(event.at_ms);
-        // Whole half-lives are halved away, which is exact; 2200 of them leave nothing of any weight.
+        // Whole half-lives are exact halvings. After 2200 of them every weight is zero.
         let halvings = (age_ms / half_life_ms).min(2200) as i32;
         let rest = (age_ms % half_life_ms) as f64 / half_life_ms as f64;
         let decayed = event.weight * (-rest).exp2() * 0.5_f64.powi(halvings);
@@ -48,15 +51,15 @@ fn oracle(half_life_ms: u64, events: &[ScoredEvent], now_ms: i64) -> (f64, f64) 
         absolute += decayed.abs();
     }
     let roundings = (events.len() + CONTRIBUTION_TOLERANCE) as f64;
-    // Below the smallest normal number digits are lost.
+    // Numbers below the smallest normal number lose digits.
     (sum, roundings * f64::EPSILON * absolute + f64::MIN_POSITIVE)
 }
 
-fn assert_close(found: f64, (sum, tolerance): (f64, f64), what: &str) {
-    assert!(found.is_finite(), "{what}: {found}");
+fn assert_close(found: f64, (sum, tolerance): (f64, f64), context: &str) {
+    assert!(found.is_finite(), "{context}: {found}");
     assert!(
         (found - sum).abs() <= tolerance,
-        "{what}: {found:e} instead of {sum:e}"
+        "{context}: {found:e} instead of {sum:e}"
     );
 }
 
@@ -150,8 +153,8 @@ fn a_score_halves_exactly_after_each_half_life() {
 }
 
 #[test]
-fn moving_the_landmark_far_and_often_rounds_nothing_away() {
-    // A million moves, each of which would round if the factor were not a power of two.
+fn a_million_moves_of_the_landmark_round_nothing() {
+    // Each move would round if the factor were not a power of two.
     let mut tier = tier(&[1000]);
     tier.on_signal(0, 0.1, 999);
     for step in 1..1_000_000_i64 {
@@ -162,7 +165,7 @@ fn moving_the_landmark_far_and_often_rounds_nothing_away() {
 }
 
 #[test]
-fn a_read_before_the_newest_event_is_as_of_that_event() {
+fn a_read_before_the_newest_event_returns_the_score_at_that_event() {
     let tier = filled(
         &HALF_LIVES_MS,
         &[ScoredEvent {
@@ -180,7 +183,7 @@ fn a_read_before_the_newest_event_is_as_of_that_event() {
 }
 
 #[test]
-fn extreme_times_and_weights_stay_finite_and_in_agreement() {
+fn extreme_times_and_weights_give_finite_scores_that_equal_the_oracle() {
     let times = [i64::MIN, i64::MIN + 1, -1, 0, 1, NOW_MS, i64::MAX - 1, i64::MAX];
     let half_lives_ms = [1, 2, 60_000, HOUR_MS, DURATION_MS_MAX];
     let mut random = Random::new(SEED);
@@ -229,7 +232,7 @@ fn a_score_at_its_limit_is_finite() {
 }
 
 #[test]
-fn slots_do_not_share_scores_and_a_cleared_one_is_as_new() {
+fn slots_do_not_share_scores_and_a_cleared_slot_equals_a_new_one() {
     let mut tier = filled(
         &HALF_LIVES_MS,
         &[ScoredEvent {
@@ -269,7 +272,7 @@ fn the_stored_bits_are_the_same_on_every_platform() {
 }
 
 #[test]
-fn the_crash_point_is_crossed_once_per_event_with_the_first_score_updated_and_no_other() {
+fn each_event_crosses_the_crash_point_once_when_only_the_first_score_is_updated() {
     for half_lives_ms in [&HALF_LIVES_MS[..1], &HALF_LIVES_MS[..]] {
         let event = ScoredEvent {
             weight: 1.0,

@@ -1,4 +1,4 @@
-//! The bound on rounding: scores against sums in whole numbers, and against the same events in another order.
+//! The bound of the rounding: scores compared with sums in whole numbers, and with the same events in another order.
 
 use super::hot::{NOW_MS, SEED, ScoredEvent, filled};
 use crate::decay::HalfLife;
@@ -46,18 +46,20 @@ fn roundings(found: i128, expected: i128, absolute: i128) -> f64 {
     (found - expected).unsigned_abs() as f64 / absolute as f64 * 2_f64.powi(53)
 }
 
-/// The same contributions in two orders: in the first every addition rounds up, in the second half of them round down.
+/// The same contributions in two orders. In the first order every addition rounds up, in the second order half of them
+/// round down.
 ///
-/// Two large contributions reach 2^20, where the unit in the last place is 2^-32. Half of the small ones are half a unit,
-/// a tie, and the other half a little more. In the first order the large ones come first, and the small ones in turn: the
-/// one that is a little more rounds up and makes the last place odd, so the tie after it rounds up too. In the second
-/// order the ones that are a little more come while the sum is under 2^20, where the unit is half as large and they lose
-/// nearly nothing; then the second large one makes the last place even, and every tie rounds down.
-fn hostile_orders(pairs_len: usize) -> [Vec<f64>; 2] {
+/// Two large contributions reach 2^20, where the unit in the last place is 2^-32. Half of the small contributions are
+/// half a unit, a tie. The other half are a little more than a tie. In the first order the large ones come first, and
+/// the small ones alternate: the one above the tie rounds up and makes the last place odd, so the tie after it rounds
+/// up too. In the second order the ones above the tie come while the sum is under 2^20. There the unit is half as
+/// large, so they lose almost no digits. Then the second large one makes the last place even, and every tie rounds
+/// down.
+fn worst_orders(pairs_len: usize) -> [Vec<f64>; 2] {
     let (large, tie) = (2_f64.powi(19), 2_f64.powi(-33));
     let more = tie * (1.0 + 2_f64.powi(-30));
-    let in_turn = [more, tie].repeat(pairs_len);
-    let up = [&[large, large], &in_turn[..]].concat();
+    let alternating = [more, tie].repeat(pairs_len);
+    let up = [&[large, large], &alternating[..]].concat();
     let down = [
         &[large],
         &vec![more; pairs_len][..],
@@ -69,14 +71,14 @@ fn hostile_orders(pairs_len: usize) -> [Vec<f64>; 2] {
 }
 
 #[test]
-fn the_bound_holds_for_hostile_orders_and_they_come_within_a_quarter_of_it() {
-    let [up, down] = hostile_orders(1 << 16).map(|contributions| {
+fn the_worst_orders_stay_within_the_bound_and_reach_three_quarters_of_it() {
+    let [up, down] = worst_orders(1 << 16).map(|contributions| {
         let together: Vec<ScoredEvent> = contributions
             .iter()
             .map(|&weight| ScoredEvent { weight, at_ms: 0 })
             .collect();
-        // The same contributions from events that become newer from half-life to half-life, some out of order: halvings
-        // of the sum and of what is added to it round nothing.
+        // The same contributions from events in later and later half-lives, some out of order. Halvings of the sum and
+        // of the added contributions round nothing.
         let mut random = Random::new(SEED);
         let events_len = contributions.len();
         let spread = contributions.iter().enumerate().map(|(index, &contribution)| {
@@ -103,7 +105,7 @@ fn the_bound_holds_for_hostile_orders_and_they_come_within_a_quarter_of_it() {
     for found in [found_up, found_down] {
         assert!(roundings(found, sum, absolute) <= events_len - 1.0);
     }
-    // The bound of one sum is reached but for the large events, that of two orders to three quarters.
+    // One sum reaches its bound except for the large events. Two orders reach three quarters of their bound.
     let off = roundings(found_up, sum, absolute);
     assert!(off > 0.999 * events_len, "{off} roundings of {events_len} events");
     let apart = roundings(found_up, found_down, absolute);
@@ -112,7 +114,7 @@ fn the_bound_holds_for_hostile_orders_and_they_come_within_a_quarter_of_it() {
         apart > 1.499 * events_len,
         "{apart} roundings of {events_len} events"
     );
-    // So 1e-9 of the sum is kept up to 2^22 events, and not up to 2^23.
+    // So scores are within 1e-9 of the sum up to 2^22 events, and not up to 2^23.
     let bound = |events_len: f64| events_len * 2_f64.powi(-52);
     assert!(bound(2_f64.powi(22)) <= 1e-9);
     assert!(apart / (2.0 * events_len) * bound(2_f64.powi(23)) > 1e-9);

@@ -1,3 +1,5 @@
+//! Windowed counts of the warm tier compared with a count of all events.
+
 use crate::limits::{DURATION_MS_MAX, RING_BUCKETS_MAX};
 use crate::signals::warm::{RingShape, WarmTier};
 use crate::testing::model::EventId;
@@ -28,41 +30,42 @@ fn number(bucket_ms: u64, t_ms: i64) -> i128 {
     i128::from(t_ms).div_euclid(i128::from(bucket_ms))
 }
 
-/// How many events there are in the `buckets_len` buckets that end with the one of `now_ms`, of all that ever were.
+/// The number of all events in the `buckets_len` buckets that end with the bucket of `now_ms`.
 fn count_of_all(bucket_ms: u64, events: &[i64], buckets_len: u32, now_ms: i64) -> u64 {
     let last = number(bucket_ms, now_ms);
-    let asked = last - i128::from(buckets_len) + 1..=last;
+    let window = last - i128::from(buckets_len) + 1..=last;
     let counted = events
         .iter()
-        .filter(|&&at_ms| asked.contains(&number(bucket_ms, at_ms)));
+        .filter(|&&at_ms| window.contains(&number(bucket_ms, at_ms)));
     counted.count() as u64
 }
 
-/// The same, of the events in the buckets that a ring keeps: one more than it has.
+/// The number of events in the window that are also in the buckets that the ring retains: one more than declared.
 fn oracle((bucket_ms, ring_buckets): (u64, u32), events: &[i64], buckets_len: u32, now_ms: i64) -> u64 {
     let Some(newest) = events.iter().map(|&at_ms| number(bucket_ms, at_ms)).max() else {
         return 0;
     };
-    let kept = newest - i128::from(ring_buckets)..=newest;
-    let kept_events: Vec<i64> = events
+    let retained = newest - i128::from(ring_buckets)..=newest;
+    let retained_events: Vec<i64> = events
         .iter()
         .copied()
-        .filter(|&at_ms| kept.contains(&number(bucket_ms, at_ms)))
+        .filter(|&at_ms| retained.contains(&number(bucket_ms, at_ms)))
         .collect();
-    count_of_all(bucket_ms, &kept_events, buckets_len, now_ms)
+    count_of_all(bucket_ms, &retained_events, buckets_len, now_ms)
 }
 
-/// Every window at `now_ms` equals the oracle, and misses no event at all if the ring is at most one bucket ahead of it.
+/// Checks that every window at `now_ms` equals the oracle, and that it counts all events if the ring is at most one
+/// bucket ahead.
 fn assert_counts_equal(ring: (u64, u32), tier: &WarmTier, events: &[i64], now_ms: i64) {
     let bucket_ms = ring.0;
     let newest = events.iter().map(|&at_ms| number(bucket_ms, at_ms)).max();
     for buckets_len in 0..=ring.1 {
         let found = tier.count(1, 0, buckets_len, now_ms);
-        let what = format!("ring {ring:?}, {buckets_len} buckets at {now_ms}, events {events:?}");
-        assert_eq!(found, oracle(ring, events, buckets_len, now_ms), "{what}");
+        let context = format!("ring {ring:?}, {buckets_len} buckets at {now_ms}, events {events:?}");
+        assert_eq!(found, oracle(ring, events, buckets_len, now_ms), "{context}");
         if newest.is_none_or(|newest| number(bucket_ms, now_ms) + 1 >= newest) {
             let all = count_of_all(bucket_ms, events, buckets_len, now_ms);
-            assert_eq!(found, all, "of all events, {what}");
+            assert_eq!(found, all, "of all events, {context}");
         }
     }
 }
@@ -82,7 +85,7 @@ fn assert_windows_equal(rings: &[(u64, u32)], tier: &WarmTier, events: &[i64], n
             }
         }
         let newest_ms = events.iter().copied().max().unwrap_or(0);
-        let kept = |&at_ms: &i64| StateEvent {
+        let event = |&at_ms: &i64| StateEvent {
             id: EventId {
                 sequence: 0,
                 index: 0,
@@ -90,15 +93,15 @@ fn assert_windows_equal(rings: &[(u64, u32)], tier: &WarmTier, events: &[i64], n
             weight: 0.0,
             at_ms,
         };
-        let kept: Vec<StateEvent> = events.iter().map(kept).collect();
+        let events: Vec<StateEvent> = events.iter().map(event).collect();
         let (bucket_ms, buckets) = ring;
-        let expected = window(&kept, newest_ms, crate::Ring { bucket_ms, buckets });
+        let expected = window(&events, newest_ms, crate::Ring { bucket_ms, buckets });
         assert_eq!(tier.buckets(1, i), expected.buckets, "ring {ring:?}");
     }
 }
 
 #[test]
-fn a_window_is_whole_at_the_end_of_its_bucket_though_an_event_of_the_next_one_is_counted() {
+fn a_window_is_complete_at_the_end_of_its_bucket_after_an_event_of_the_next_bucket() {
     for ring in [
         (HOUR_MS, 24),
         (DAY_MS, 7),
@@ -113,7 +116,7 @@ fn a_window_is_whole_at_the_end_of_its_bucket_though_an_event_of_the_next_one_is
         }
         tier.increment(1, last_ms + 1);
         assert_eq!(tier.count(1, 0, ring.1, last_ms), buckets as u64, "ring {ring:?}");
-        // Two ahead, the oldest bucket of the window is gone.
+        // Two buckets ahead, the ring does not retain the oldest bucket of the window.
         tier.increment(1, last_ms + 1 + bucket_ms);
         assert_eq!(
             tier.count(1, 0, ring.1, last_ms),
@@ -124,7 +127,7 @@ fn a_window_is_whole_at_the_end_of_its_bucket_though_an_event_of_the_next_one_is
 }
 
 #[test]
-fn extreme_times_count_like_any_other() {
+fn events_at_extreme_times_are_counted() {
     let rings = [
         (1, 4),
         (2, RING_BUCKETS_MAX as u32),
@@ -151,13 +154,13 @@ fn extreme_times_count_like_any_other() {
 }
 
 #[test]
-fn an_event_older_than_a_ring_is_dropped_from_it_alone_and_reported() {
+fn an_event_older_than_a_ring_is_late_for_this_ring_only() {
     let rings = [(HOUR_MS, 24), (DAY_MS, 7)];
     let mut tier = tier(&rings);
     let hour = NOW_MS.div_euclid(HOUR_MS as i64) * HOUR_MS as i64;
     assert_eq!(tier.increment(1, hour).late_len, 0);
     assert_eq!(tier.increment(1, hour - 23 * HOUR_MS as i64).late_len, 0);
-    // The extra bucket.
+    // The additional retained bucket.
     assert_eq!(tier.increment(1, hour - 24 * HOUR_MS as i64).late_len, 0);
     assert_eq!(tier.increment(1, hour - 24 * HOUR_MS as i64 - 1).late_len, 1);
     assert_eq!(tier.increment(1, hour - 7 * DAY_MS as i64).late_len, 1);
@@ -170,8 +173,8 @@ fn an_event_older_than_a_ring_is_dropped_from_it_alone_and_reported() {
 }
 
 #[test]
-fn a_skipped_bucket_is_empty_when_its_position_comes_round_again() {
-    // Every distance from a full ring, which keeps six buckets, over every position.
+fn a_skipped_bucket_is_empty_when_its_position_is_used_again() {
+    // Every distance from a full ring, which retains six buckets, over every position.
     for start in 0..6 {
         for skip in 1..14_i64 {
             let mut tier = tier(&[(1, 5)]);
@@ -193,7 +196,7 @@ fn a_skipped_bucket_is_empty_when_its_position_comes_round_again() {
 }
 
 #[test]
-fn a_full_count_stays_full() {
+fn a_saturated_count_does_not_change() {
     let mut tier = tier(&[(1000, 2)]);
     tier.increment(0, 500);
     let mut cells = tier.row(0).to_vec();
@@ -209,11 +212,11 @@ fn a_full_count_stays_full() {
 }
 
 #[test]
-fn an_event_returns_the_number_of_buckets_that_it_filled() {
+fn increment_returns_the_number_of_buckets_that_are_no_longer_empty() {
     let mut tier = tier(&[(1000, 2), (1000, 1)]);
     let mut filled = |at_ms| tier.increment(1, at_ms).filled_len;
     assert_eq!([filled(0), filled(999), filled(1000), filled(0)], [2, 0, 2, 0]);
-    // Three buckets are kept of the first ring, two of the second.
+    // The first ring retains three buckets, the second one two.
     assert_eq!([filled(2000), filled(1), filled(-1)], [2, 0, 0]);
     assert_eq!(tier.filled_len(1), 3 + 2);
     assert_eq!(tier.increment(1, 9000).filled_len, 2);
@@ -221,7 +224,7 @@ fn an_event_returns_the_number_of_buckets_that_it_filled() {
 }
 
 #[test]
-fn a_signal_may_have_no_window() {
+fn a_signal_can_have_no_window_ring() {
     let mut tier = tier(&[]);
     assert_eq!(tier.increment(1, NOW_MS).late_len, 0);
     tier.grow(3);
@@ -230,7 +233,7 @@ fn a_signal_may_have_no_window() {
 }
 
 #[test]
-fn slots_do_not_share_counts_and_a_cleared_one_is_as_new() {
+fn slots_do_not_share_counts_and_a_cleared_slot_equals_a_new_one() {
     let rings = [(HOUR_MS, 24), (DAY_MS, 7)];
     let mut tier = filled(&rings, &[NOW_MS, NOW_MS + 1]);
     assert_eq!(tier.row(0), self::tier(&rings).row(0));
@@ -243,14 +246,14 @@ mod full {
     use super::*;
 
     #[test]
-    fn a_window_in_or_after_the_bucket_before_the_newest_misses_no_event() {
+    fn a_window_that_ends_at_most_one_bucket_before_the_newest_counts_all_events() {
         for seed in with_a_fresh_seed([SEED]) {
             let mut random = Random::new(seed);
             for _ in 0..2000 {
                 let ring = (*random.pick(&[1, 7, 1000, HOUR_MS]), 1 + random.below(26) as u32);
                 let bucket_ms = ring.0 as i64;
                 let base_ms = *random.pick(&[NOW_MS, 0, -NOW_MS, i64::MIN, i64::MAX]);
-                // Mostly within the ring, some far out of it, in any order.
+                // Most events are within the ring, some are far out of it, in any order.
                 let mut events = Vec::new();
                 for _ in 0..random.below(60) {
                     let reach = *random.pick(&[1, 1, 1, 4]) * bucket_ms * i64::from(ring.1 + 2);
@@ -267,7 +270,7 @@ mod full {
     }
 
     #[test]
-    fn all_short_sequences_of_events_in_small_rings_are_counted_right_from_every_now() {
+    fn all_short_sequences_of_events_in_small_rings_are_counted_at_every_time() {
         const SPAN: i64 = 6;
         let mut cases = 0;
         for (bucket_ms, first_ms) in [
@@ -298,7 +301,7 @@ mod full {
     }
 
     #[test]
-    fn windows_equal_a_count_of_all_events_in_any_order() {
+    fn every_order_of_events_gives_the_same_windows_and_they_equal_the_oracle() {
         let rings = [(HOUR_MS, 24), (DAY_MS, 7), (1, 5), (1000, 1)];
         let rounds = with_a_fresh_seed([SEED]).flat_map(|seed| {
             let mut random = Random::new(seed);

@@ -1,4 +1,4 @@
-//! A fence captures the state as of its beginning, also while threads write.
+//! Fences: the captured state is that at the beginning of the fence, also while threads write.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use crate::testing::workload::Random;
 const SEED: u64 = 0x7469_6461_6c64_6205;
 
 #[test]
-fn a_fence_captures_the_state_as_of_its_beginning() {
+fn a_fence_captures_the_state_at_its_beginning() {
     let mut random = Random::new(SEED);
     let table = StateTable::<EntityId>::new(&shapes(), &Limits::default());
     let mut stored = Stored::new();
@@ -35,7 +35,8 @@ fn a_fence_captures_the_state_as_of_its_beginning() {
         (0..random.below(500)).for_each(|_| change(&mut random));
         let expected = table.export().expect("nothing panicked");
         table.begin_fence().expect("nothing panicked");
-        // Changes before, between and after the shards are taken, each to pages taken and pages not taken yet.
+        // Changes before, between and after the takes of the shards, of pages that are taken and pages that are not
+        // taken yet.
         for shard in 0..SHARDS {
             let mut more = true;
             while more {
@@ -56,7 +57,7 @@ fn a_fence_captures_the_state_as_of_its_beginning() {
 }
 
 #[test]
-fn a_fence_captures_no_more_than_what_changed_since_the_last() {
+fn a_fence_captures_only_the_pages_that_changed_since_the_last_fence() {
     let table = StateTable::<EntityId>::new(&shapes(), &Limits::default());
     for entity in 0..10_000 {
         apply(&table, EntityId(entity), SIGNALS[1], 1.0, NOW_MS);
@@ -73,13 +74,13 @@ fn a_fence_captures_no_more_than_what_changed_since_the_last() {
     apply(&table, EntityId(77), SIGNALS[1], 1.0, NOW_MS);
     let one = fence();
     assert_eq!(one.len(), 1);
-    let (key, value) = one.first_key_value().expect("there is one");
+    let (key, value) = one.first_key_value().expect("one page changed");
     assert!(all.get(key).is_some_and(|before| before != value));
     assert_eq!(fence(), Stored::new());
 }
 
 #[test]
-fn a_change_while_a_fence_is_open_belongs_to_the_next_one() {
+fn a_change_after_the_beginning_of_a_fence_belongs_to_the_next_fence() {
     let table = StateTable::<EntityId>::new(&shapes(), &Limits::default());
     let entity = EntityId(1);
     apply(&table, entity, SIGNALS[1], 1.0, NOW_MS);
@@ -100,7 +101,7 @@ fn a_change_while_a_fence_is_open_belongs_to_the_next_one() {
 }
 
 #[test]
-fn nothing_is_taken_without_a_fence() {
+fn a_take_without_a_fence_returns_no_page_and_leaves_dirty_pages_dirty() {
     let table = StateTable::<EntityId>::new(&shapes(), &Limits::default());
     apply(&table, EntityId(1), SIGNALS[1], 1.0, NOW_MS);
     let mut stored = Stored::new();
@@ -108,11 +109,15 @@ fn nothing_is_taken_without_a_fence() {
     assert_eq!(stored, Stored::new());
     table.begin_fence().expect("nothing panicked");
     store_fenced(&table, &mut stored);
-    assert_eq!(stored.len(), 1, "taking without a fence cleared what was dirty");
+    assert_eq!(
+        stored.len(),
+        1,
+        "the take without a fence must not clear the dirty page"
+    );
 }
 
 #[test]
-fn a_fence_begun_before_the_last_was_taken_is_a_bug_and_poisons_nothing() {
+fn a_fence_before_the_last_one_was_taken_panics_and_poisons_no_shard() {
     let table = StateTable::<EntityId>::new(&shapes(), &Limits::default());
     apply(&table, EntityId(1), SIGNALS[1], 1.0, NOW_MS);
     table.begin_fence().expect("nothing panicked");
@@ -132,9 +137,9 @@ fn a_fence_begun_before_the_last_was_taken_is_a_bug_and_poisons_nothing() {
     assert_eq!(table.len().ok(), Some(1));
 }
 
-/// Both events of a pair go to one slot under one lock: a reader that sees an odd count sees half of a pair.
+/// Both events of a pair change one slot under one lock, so an odd count would be half of a pair.
 #[test]
-fn a_fence_beside_writers_captures_whole_changes_as_of_its_beginning() {
+fn a_fence_during_writes_captures_complete_changes_up_to_its_beginning() {
     let table = StateTable::<EntityId>::new(&shapes(), &Limits::default());
     let gate = RwLock::new(());
     // One entity is forgotten at a time.
@@ -147,10 +152,10 @@ fn a_fence_beside_writers_captures_whole_changes_as_of_its_beginning() {
             let entity = EntityId(random.below(3000));
             let pair = |Slot { hot, warm, slot }: Slot<'_>| {
                 hot.on_signal(slot, 1.0, NOW_MS);
-                let mut incremented = warm.increment(slot, NOW_MS);
+                let mut ring_changes = warm.increment(slot, NOW_MS);
                 hot.on_signal(slot, 1.0, NOW_MS);
-                incremented += warm.increment(slot, NOW_MS);
-                incremented
+                ring_changes += warm.increment(slot, NOW_MS);
+                ring_changes
             };
             table
                 .with_slot(entity, SIGNALS[1], pair)

@@ -1,4 +1,5 @@
-//! Forgetting an entity: hidden from all readers at once, removed in steps, with changes and fences in between.
+//! The forget of an entity: its states are hidden from all readers at the same time, and removed in steps, with changes
+//! and fences in between.
 
 use crate::cohort::CohortEntity;
 use crate::limits::Limits;
@@ -18,7 +19,7 @@ fn key(cohort: u64, entity: EntityId) -> CohortEntity {
     }
 }
 
-/// A table that frees `step` states at a time, of three entities in `cohorts` cohorts each.
+/// A table with states of three entities in `cohorts` cohorts each. A forget frees `step` states at a time.
 fn table(step: usize, cohorts: u64) -> StateTable<CohortEntity> {
     let limits = Limits {
         forgotten_slots_len_max: step,
@@ -47,7 +48,7 @@ fn neighbour() -> EntityId {
 }
 
 #[test]
-fn a_step_frees_as_many_states_as_the_limit_says_and_none_is_read_meanwhile() {
+fn a_step_frees_as_many_states_as_the_limit_and_reads_return_none_of_them() {
     let table = table(10, 95);
     let mut expected = table.export().expect("nothing panicked");
     expected.retain(|(key, ..)| key.entity != FORGOTTEN);
@@ -70,7 +71,7 @@ fn a_step_frees_as_many_states_as_the_limit_says_and_none_is_read_meanwhile() {
 }
 
 #[test]
-fn a_change_of_the_entity_frees_the_rest_first_and_a_change_of_another_does_not() {
+fn a_change_of_the_forgotten_entity_frees_its_remaining_states_first() {
     let table = table(10, 95);
     table.begin_forget(FORGOTTEN).expect("nothing panicked");
     assert_eq!(table.forget_some(FORGOTTEN).ok(), Some(10));
@@ -91,9 +92,8 @@ fn halves(score: f64) -> u64 {
     (2.0 * score).round() as u64
 }
 
-/// After forgets in steps, with other calls and a fence in between, a table has the content of a naive map.
 #[test]
-fn forgetting_in_steps_between_changes_and_a_fence_leaves_the_content_of_a_map() {
+fn forgets_in_steps_between_changes_and_a_fence_equal_a_naive_map() {
     let mut random = Random::new(SEED);
     for round in 0..30 {
         let table = table(1 + random.below(7) as usize, 40);
@@ -147,7 +147,7 @@ fn forgetting_in_steps_between_changes_and_a_fence_leaves_the_content_of_a_map()
         store_fenced(&table, &mut after);
         stored.extend(after);
         let copy = restored::<CohortEntity>(&stored);
-        // The chains are rebuilt.
+        // The restored table has the chains of all entities.
         for table in [&table, &copy] {
             table.forget_entity(EntityId(8)).expect("nothing panicked");
             assert!(
@@ -162,9 +162,9 @@ fn forgetting_in_steps_between_changes_and_a_fence_leaves_the_content_of_a_map()
     }
 }
 
-/// The number of changed pages shows how many states a forget visited.
+/// The number of changed pages shows the number of states that a forget visited.
 #[test]
-fn forgetting_changes_the_pages_of_the_entity_alone() {
+fn a_forget_changes_only_the_pages_of_the_entity() {
     fn changed<K: StateKey>(key: impl Fn(u64) -> K, entity: EntityId) -> usize {
         let table = StateTable::<K>::new(&shapes(), &Limits::default());
         for number in 0..20_000 {

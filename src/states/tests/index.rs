@@ -1,3 +1,5 @@
+//! The index of keys compared with a naive map.
+
 use std::collections::BTreeMap;
 
 use crate::EntityId;
@@ -6,11 +8,12 @@ use crate::testing::workload::Random;
 
 const SEED: u64 = 0x7469_6461_6c64_6209;
 
+/// Checks the invariant of the index.
 fn validate(index: &Index<EntityId>) {
-    let taken = index.places.iter().filter(|place| place.slot != VACANT);
-    assert_eq!(taken.clone().count(), index.len);
+    let occupied = index.places.iter().filter(|place| place.slot != VACANT);
+    assert_eq!(occupied.clone().count(), index.len);
     assert!(index.len * 4 <= index.places.len() * 3);
-    for place in taken {
+    for place in occupied {
         let found = &index.places[index.find(place.key)];
         assert_eq!(
             found.slot, place.slot,
@@ -21,13 +24,13 @@ fn validate(index: &Index<EntityId>) {
 }
 
 #[test]
-fn an_index_equals_a_map_through_growth_and_removals() {
+fn an_index_equals_a_naive_map_during_growth_and_removals() {
     let mut random = Random::new(SEED);
     for keys_len in [1, 3, 12, 100, 3000] {
         let mut index = Index::new();
         let mut model = BTreeMap::new();
         for step in 0..6 * keys_len + 50 {
-            // Multiples of a large power of two as well, whose low bits are all the same.
+            // Also multiples of a large power of two, which have the same low bits.
             let key = EntityId(random.below(keys_len) << (32 * random.below(2)));
             let slot = step as u32;
             match random.below(5) {

@@ -1,7 +1,10 @@
-use crate::EntityId;
-use crate::states::key::{KeyHash, SHARDS, StateKey, shard_of};
+//! The hash of keys: fixed shards, and an even distribution of regular ids.
+
 use std::collections::BTreeSet;
 use std::hash::BuildHasher;
+
+use crate::EntityId;
+use crate::states::key::{KeyHash, SHARDS, StateKey, shard_of};
 
 #[test]
 fn the_shard_of_an_entity_never_changes() {
@@ -10,7 +13,7 @@ fn the_shard_of_an_entity_never_changes() {
 }
 
 #[test]
-fn regular_ids_spread_over_shards_and_within_each() {
+fn regular_ids_spread_over_all_shards_and_over_the_places_of_a_shard() {
     type Regular = fn(u64) -> u64;
     let regular: [Regular; 5] = [
         |i| i,
@@ -34,7 +37,7 @@ fn regular_ids_spread_over_shards_and_within_each() {
             lens.iter().all(|len| (700..1400).contains(len)),
             "{kind}: {lens:?}"
         );
-        // Of 1024 keys over 1024 places about 647 are home to one.
+        // With random hashes, about 647 of 1024 places would be the first place of a key.
         assert!(low.len() > 550, "{kind}: {} places", low.len());
     }
 }

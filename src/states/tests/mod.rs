@@ -1,4 +1,4 @@
-//! The state table against a naive model that keeps every event. Fences have a file of their own.
+//! The state table compared with a naive model that stores every event.
 
 mod fence;
 mod forget;
@@ -11,7 +11,7 @@ mod stored;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{Incremented, SHARDS, SignalShape, Slot, State, StateKey, StateTable};
+use super::{RingChanges, SHARDS, SignalShape, Slot, State, StateKey, StateTable};
 use crate::cells::PAGE_SLOTS;
 use crate::cohort::CohortEntity;
 use crate::limits::Limits;
@@ -41,7 +41,7 @@ pub(super) fn shapes() -> [SignalShape; 2] {
 pub(super) const SIGNALS: [SignalId; 2] = [SignalId(0), SignalId(1)];
 
 impl<K: StateKey> StateTable<K> {
-    /// Forgets `entity`, and returns how many states it had.
+    /// Forgets `entity`, and returns the number of its states.
     pub(crate) fn forget_entity(&self, entity: EntityId) -> Result<usize, Error> {
         self.begin_forget(entity)?;
         let mut forgotten_len = 0;
@@ -54,7 +54,7 @@ impl<K: StateKey> StateTable<K> {
     }
 }
 
-/// Applies one event as the ledgers do.
+/// Applies one event to both tiers, as the ledgers do.
 pub(super) fn apply<K: StateKey>(
     table: &StateTable<K>,
     key: K,
@@ -71,7 +71,7 @@ pub(super) fn apply<K: StateKey>(
         .expect("the signal exists and nothing panicked")
 }
 
-/// All pages of a table, as a checkpoint stores them.
+/// All pages of a table in the form that a checkpoint stores.
 pub(super) type Stored = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// The part of a checkpoint after `begin_fence`.
@@ -98,6 +98,7 @@ pub(super) fn restored_with<K: StateKey>(shapes: &[SignalShape], stored: &Stored
     table
 }
 
+/// The naive model: all events of each state.
 struct StatesModel<K> {
     events: BTreeMap<(K, SignalId), Vec<(f64, i64)>>,
 }
@@ -137,9 +138,9 @@ impl<K: StateKey> StatesModel<K> {
     }
 }
 
-/// Checks a state against the kit's naive model of its events.
+/// Compares a state with the naive model of the kit.
 fn assert_state_equals(state: &State, shape: &SignalShape, events: &[(f64, i64)]) {
-    let kept = |&(weight, at_ms): &(f64, i64)| StateEvent {
+    let event = |&(weight, at_ms): &(f64, i64)| StateEvent {
         id: EventId {
             sequence: 0,
             index: 0,
@@ -147,7 +148,7 @@ fn assert_state_equals(state: &State, shape: &SignalShape, events: &[(f64, i64)]
         weight,
         at_ms,
     };
-    let events: Vec<StateEvent> = events.iter().map(kept).collect();
+    let events: Vec<StateEvent> = events.iter().map(event).collect();
     let newest_ms = events.iter().map(|event| event.at_ms).max();
     assert_eq!(Some(state.time_ms), newest_ms, "seed {SEED:#x}");
     for (&found, &half_life_ms) in state.scores.iter().zip(&shape.half_lives_ms) {
@@ -163,7 +164,8 @@ fn assert_state_equals(state: &State, shape: &SignalShape, events: &[(f64, i64)]
     }
 }
 
-fn a_table_equals_its_model<K: StateKey>(key: impl Fn(&mut Random) -> K) {
+/// Applies random events and forgets to a table and to the model, with checkpoints and restores, and compares both.
+fn assert_table_equals_model<K: StateKey>(key: impl Fn(&mut Random) -> K) {
     let mut random = Random::new(SEED);
     let mut table = StateTable::<K>::new(&shapes(), &Limits::default());
     let mut model: StatesModel<K> = StatesModel {
@@ -181,7 +183,7 @@ fn a_table_equals_its_model<K: StateKey>(key: impl Fn(&mut Random) -> K) {
                 assert_eq!(forgotten, before - model.events.len());
             }
             3 if step % 10 == 0 => {
-                // Every checkpoint adds to the last: pages that it left out because they were clean must be right too.
+                // Every checkpoint adds to the last one. So the pages that it left out as clean must be right too.
                 table.begin_fence().expect("nothing panicked");
                 store_fenced(&table, &mut stored);
                 table = restored(&stored);
@@ -206,21 +208,21 @@ fn a_table_equals_its_model<K: StateKey>(key: impl Fn(&mut Random) -> K) {
 }
 
 #[test]
-fn global_states_equal_a_model_that_keeps_every_event() {
-    a_table_equals_its_model(|random| EntityId(random.below(2000)));
-    a_table_equals_its_model(|random| EntityId(u64::MAX - random.below(3)));
+fn states_of_entities_equal_a_model_that_stores_every_event() {
+    assert_table_equals_model(|random| EntityId(random.below(2000)));
+    assert_table_equals_model(|random| EntityId(u64::MAX - random.below(3)));
 }
 
 #[test]
-fn cohort_states_equal_a_model_that_keeps_every_event() {
-    a_table_equals_its_model(|random| CohortEntity {
+fn states_of_cohorts_equal_a_model_that_stores_every_event() {
+    assert_table_equals_model(|random| CohortEntity {
         cohort: CohortId(random.below(5).wrapping_sub(1)),
         entity: EntityId(random.below(300)),
     });
 }
 
 #[test]
-fn an_unknown_key_reads_as_no_events() {
+fn a_key_without_events_has_score_and_count_zero() {
     let table = StateTable::<EntityId>::new(&shapes(), &Limits::default());
     apply(&table, EntityId(1), SIGNALS[1], 1.0, NOW_MS);
     for (entity, signal) in [(EntityId(2), SIGNALS[1]), (EntityId(1), SIGNALS[0])] {
@@ -241,10 +243,12 @@ fn an_unknown_key_reads_as_no_events() {
 }
 
 #[test]
-fn what_is_not_in_the_schema_is_refused_and_changes_nothing() {
+fn a_signal_half_life_or_ring_outside_the_schema_is_refused_and_changes_nothing() {
     let table = StateTable::<EntityId>::new(&shapes(), &Limits::default());
     let entity = EntityId(1);
-    let changed = table.with_slot(entity, SignalId(2), |_| unreachable!("there is no signal 2"));
+    let changed = table.with_slot(entity, SignalId(2), |_| {
+        unreachable!("the schema has no signal 2")
+    });
     assert!(matches!(changed, Err(Error::UnknownSignal { .. })));
     assert!(matches!(
         table.score(entity, SignalId(2), 0, NOW_MS),
@@ -262,7 +266,7 @@ fn what_is_not_in_the_schema_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn a_known_key_costs_no_allocation() {
+fn an_event_of_a_key_with_a_slot_allocates_no_memory() {
     let table = StateTable::<EntityId>::new(&shapes(), &Limits::default());
     let mut random = Random::new(SEED);
     let mut round = || {
@@ -298,7 +302,7 @@ fn forgotten_slots_are_used_again() {
         assert_eq!(table.len().expect("nothing panicked"), 0);
         fill();
     }
-    // The free list is all that came on top.
+    // Only the list of free slots takes additional memory.
     let last = table.heap_bytes().expect("nothing panicked");
     assert!(last <= first + first / 10, "{first} bytes became {last}");
 }
@@ -322,7 +326,7 @@ fn many_states_stay_under_their_memory_bound() {
 }
 
 #[test]
-fn a_schema_of_many_signals_costs_little_while_they_are_not_used() {
+fn unused_signals_of_a_large_schema_take_little_memory() {
     let shapes = vec![shapes()[1].clone(); crate::limits::SIGNALS_MAX];
     let table = StateTable::<EntityId>::new(&shapes, &Limits::default());
     apply(&table, EntityId(1), SignalId(1023), 1.0, NOW_MS);
@@ -331,12 +335,12 @@ fn a_schema_of_many_signals_costs_little_while_they_are_not_used() {
 }
 
 #[test]
-fn a_page_takes_memory_for_the_slots_that_were_used() {
+fn a_page_takes_memory_only_for_its_used_slots() {
     let table = StateTable::<EntityId>::new(&shapes(), &Limits::default());
     let bytes = || table.heap_bytes().expect("nothing panicked");
     let empty = bytes();
     apply(&table, EntityId(1), SIGNALS[1], 1.0, NOW_MS);
-    // A slot of the default shape has 172 bytes in both tiers.
+    // A slot of the default shape takes 172 bytes in both tiers.
     assert!(bytes() - empty < 1000, "{} bytes for one state", bytes() - empty);
 
     let mut stored = Stored::new();
@@ -348,23 +352,23 @@ fn a_page_takes_memory_for_the_slots_that_were_used() {
 }
 
 #[test]
-fn a_panic_under_the_lock_is_an_error_for_everyone_who_needs_the_shard() {
+fn after_a_panic_in_a_change_every_access_to_the_shard_returns_an_error() {
     let mut table = StateTable::<EntityId>::new(&shapes(), &Limits::default());
     let entity = EntityId(1);
     apply(&table, entity, SIGNALS[1], 1.0, NOW_MS);
     let panicked = catch_unwind(AssertUnwindSafe(|| {
         table.with_slot(entity, SIGNALS[1], |Slot { hot, slot, .. }| {
             hot.on_signal(slot, 1.0, NOW_MS);
-            std::panic::resume_unwind(Box::new("the warm tier never gets it"));
+            std::panic::resume_unwind(Box::new("before the warm tier"));
         })
     }));
     let payload = panicked.err().and_then(|payload| payload.downcast::<&str>().ok());
-    assert_eq!(payload.as_deref(), Some(&"the warm tier never gets it"));
+    assert_eq!(payload.as_deref(), Some(&"before the warm tier"));
 
     let mut copies = table.page_copies();
     for refused in [
         table
-            .with_slot(EntityId(1), SIGNALS[0], |_| Incremented::default())
+            .with_slot(EntityId(1), SIGNALS[0], |_| RingChanges::default())
             .map(|_| ()),
         table.score(entity, SIGNALS[1], 0, NOW_MS).map(|_| ()),
         table.count(entity, SIGNALS[1], 0, 1, NOW_MS).map(|_| ()),
@@ -382,14 +386,14 @@ fn a_panic_under_the_lock_is_an_error_for_everyone_who_needs_the_shard() {
             "{refused:?}"
         );
     }
-    // The other shards are as they were, until the engine refuses for them.
+    // The other shards are not affected. The engine refuses their accesses later, by its poison.
     let shard = super::key::shard_of(entity);
     let other = (0..1000)
         .map(EntityId)
         .find(|&e| super::key::shard_of(e) != shard);
     apply(
         &table,
-        other.expect("there are 64 shards"),
+        other.expect("other shards have entities"),
         SIGNALS[1],
         1.0,
         NOW_MS,
@@ -407,7 +411,7 @@ fn a_panic_under_the_lock_is_an_error_for_everyone_who_needs_the_shard() {
 }
 
 #[test]
-fn the_same_calls_give_the_same_bytes() {
+fn equal_calls_give_equal_stored_bytes() {
     let run = || {
         let table = StateTable::<EntityId>::new(&shapes(), &Limits::default());
         let mut random = Random::new(SEED);
@@ -435,7 +439,7 @@ fn the_same_calls_give_the_same_bytes() {
 }
 
 #[test]
-fn a_restored_table_goes_on_to_the_same_bytes_as_the_one_that_was_stored() {
+fn a_restored_table_continues_with_the_same_bytes_as_the_stored_table() {
     let mut random = Random::new(SEED);
     let original = StateTable::<EntityId>::new(&shapes(), &Limits::default());
     for entity in 0..40 * SHARDS as u64 {
@@ -455,7 +459,7 @@ fn a_restored_table_goes_on_to_the_same_bytes_as_the_one_that_was_stored() {
     store_fenced(&copy, &mut changed);
     assert_eq!(changed, Stored::new(), "a restored table is clean");
 
-    // New keys go to the slots that were freed, lowest first, in both.
+    // In both tables new keys get the slots that were freed, the lowest first.
     let mut both = [Stored::new(), Stored::new()];
     for (table, stored) in [&original, &copy].into_iter().zip(&mut both) {
         for entity in 0..60 * SHARDS as u64 {
@@ -468,7 +472,7 @@ fn a_restored_table_goes_on_to_the_same_bytes_as_the_one_that_was_stored() {
 }
 
 #[test]
-fn an_emptied_page_is_still_stored_so_that_none_is_missing() {
+fn an_emptied_page_is_stored_and_a_missing_page_is_refused() {
     let shard = |entity: &EntityId| super::key::shard_of(*entity) == 5;
     let entities: Vec<EntityId> = (0..).map(EntityId).filter(shard).take(3 * PAGE_SLOTS).collect();
     let table = StateTable::<EntityId>::new(&shapes(), &Limits::default());
@@ -489,7 +493,7 @@ fn an_emptied_page_is_still_stored_so_that_none_is_missing() {
     let (first, second) = (stored.keys().next().cloned(), stored.keys().nth(1).cloned());
     for missing in [first, second] {
         let mut stored = stored.clone();
-        stored.remove(&missing.expect("there are three pages"));
+        stored.remove(&missing.expect("three pages are stored"));
         let mut table = StateTable::<EntityId>::new(&shapes(), &Limits::default());
         let refused: Vec<_> = stored
             .iter()

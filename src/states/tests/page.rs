@@ -1,3 +1,5 @@
+//! The stored form of pages, and the refusal of damaged ones.
+
 use crate::codec::Write;
 use crate::cohort::CohortEntity;
 use crate::limits::Limits;
@@ -27,7 +29,7 @@ fn small_table<K: StateKey>(key: impl Fn(u64) -> K) -> StateTable<K> {
 }
 
 #[test]
-fn the_stored_form_never_changes() {
+fn a_page_has_its_golden_bytes() {
     // Two entities of shard 3.
     let entities: Vec<EntityId> = (0..)
         .map(EntityId)
@@ -76,7 +78,7 @@ fn the_stored_form_never_changes() {
 }
 
 #[test]
-fn a_storage_key_sorts_by_signal_then_shard_then_page() {
+fn storage_keys_sort_by_signal_then_shard_then_page() {
     let place = |signal, shard, page| PagePlace {
         signal: SignalId(signal),
         shard,
@@ -104,9 +106,9 @@ fn a_storage_key_sorts_by_signal_then_shard_then_page() {
     }
 }
 
-/// Extremes of everything that is stored, in one table.
+/// Extreme values of all stored fields, in one table.
 #[test]
-fn extreme_states_read_back_to_the_bit() {
+fn extreme_states_decode_to_the_same_bits() {
     let mut random = Random::new(SEED);
     let table = StateTable::<CohortEntity>::new(&shapes(), &Limits::default());
     let times = [i64::MIN, i64::MIN + 1, -1, 0, 1, NOW_MS, i64::MAX - 1, i64::MAX];
@@ -156,7 +158,7 @@ fn a_default_state_takes_about_fifty_bytes() {
     assert!((35..=60).contains(&per_state), "{per_state} bytes per state");
 }
 
-/// Restoring `value` must end, with an error or with a table that can be used.
+/// Restores `value`, which may be damaged. Checks that the restore returns an error or a table that can be used.
 fn restore_hostile<K: StateKey>(key: &[u8], value: &[u8]) -> Result<StateTable<K>, &'static str> {
     let mut table = StateTable::<K>::new(&shapes(), &Limits::default());
     table.restore_page(key, value)?;
@@ -210,7 +212,7 @@ fn flip<K: StateKey>(stored: &Stored) {
 }
 
 #[test]
-fn a_record_with_any_bits_flipped_never_panics() {
+fn restoring_a_record_with_any_flipped_bit_does_not_panic() {
     let cohort = |i| CohortEntity {
         cohort: CohortId(1000 + i),
         entity: EntityId(7),
@@ -220,21 +222,21 @@ fn a_record_with_any_bits_flipped_never_panics() {
 }
 
 #[test]
-fn random_bytes_never_panic() {
+fn restoring_random_bytes_does_not_panic() {
     let mut random = Random::new(SEED);
     let (key, _) = stored(&small_table(EntityId))
         .pop_first()
-        .expect("there is a page");
+        .expect("a page is stored");
     for _ in 0..10_000 {
         let mut value: Vec<u8> = vec![1, 1 << random.below(8), 0, 0, 0, random.below(3) as u8];
-        // Small numbers get further than large ones.
+        // Small numbers pass more checks than large ones.
         value.extend((0..random.below(120)).map(|_| (random.next_u64() >> (56 + random.below(8))) as u8));
         drop(restore_hostile::<EntityId>(&key, &value));
     }
 }
 
-/// A page with one slot, made by hand. Entity 0 is in shard 10.
-fn by_hand(score: f64, ring: &[u8]) -> Result<(), &'static str> {
+/// Restores a page with one slot, this second score and this first ring. Entity 0 is in shard 10.
+fn restore_slot(score: f64, ring: &[u8]) -> Result<(), &'static str> {
     let place = PagePlace {
         signal: SIGNALS[1],
         shard: 10,
@@ -251,55 +253,63 @@ fn by_hand(score: f64, ring: &[u8]) -> Result<(), &'static str> {
 }
 
 #[test]
-fn every_value_that_cannot_be_is_refused() {
-    const SCORE: &str = "a page holds a score that cannot be";
-    const WINDOW: &str = "a page holds a window that cannot be";
-    assert_eq!(by_hand(1.0, &[0, 0]), Ok(()));
+fn every_impossible_value_is_refused() {
+    const SCORE: &str = "a page holds an impossible score";
+    const WINDOW: &str = "a page holds an impossible window";
+    assert_eq!(restore_slot(1.0, &[0, 0]), Ok(()));
     assert_eq!(
-        by_hand(1.0, &[0, 2, 0, 1, 23, 1]),
+        restore_slot(1.0, &[0, 2, 0, 1, 23, 1]),
         Ok(()),
-        "the newest and the oldest bucket that a ring of 24 keeps"
+        "the newest and the oldest bucket that a ring of 24 retains"
     );
     for score in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX] {
-        assert_eq!(by_hand(score, &[0, 0]), Err(SCORE));
+        assert_eq!(restore_slot(score, &[0, 0]), Err(SCORE));
     }
-    assert_eq!(by_hand(1.0, &[0, 1, 24, 1]), Ok(()), "the oldest bucket alone");
-    assert_eq!(by_hand(1.0, &[0, 1, 25, 1]), Err(WINDOW), "older than the ring");
     assert_eq!(
-        by_hand(1.0, &[0, 2, 0, 1, 24, 1]),
+        restore_slot(1.0, &[0, 1, 24, 1]),
+        Ok(()),
+        "the oldest bucket alone"
+    );
+    assert_eq!(
+        restore_slot(1.0, &[0, 1, 25, 1]),
+        Err(WINDOW),
+        "older than the ring"
+    );
+    assert_eq!(
+        restore_slot(1.0, &[0, 2, 0, 1, 24, 1]),
         Err(WINDOW),
         "older than the ring, by sum"
     );
     assert_eq!(
-        by_hand(1.0, &[0, 1, 0, 0]),
+        restore_slot(1.0, &[0, 1, 0, 0]),
         Err(WINDOW),
         "an empty bucket that is listed"
     );
     let count_over_32_bits = [0, 1, 0, 0x80, 0x80, 0x80, 0x80, 0x10];
-    assert_eq!(by_hand(1.0, &count_over_32_bits), Err(WINDOW));
+    assert_eq!(restore_slot(1.0, &count_over_32_bits), Err(WINDOW));
     let mut newest_out_of_time = vec![0xff; 9];
     newest_out_of_time.extend([0x01, 0]);
-    assert_eq!(by_hand(1.0, &newest_out_of_time), Err(WINDOW));
+    assert_eq!(restore_slot(1.0, &newest_out_of_time), Err(WINDOW));
     let mut earliest = Vec::new();
     earliest.put_varint_signed(i64::MIN.div_euclid(HOUR_MS as i64));
-    let with_earliest = |ring: &[u8]| by_hand(1.0, &[&earliest[..], ring].concat());
+    let with_earliest = |ring: &[u8]| restore_slot(1.0, &[&earliest[..], ring].concat());
     assert_eq!(with_earliest(&[1, 0, 1]), Ok(()));
     assert_eq!(
         with_earliest(&[1, 1, 1]),
         Err(WINDOW),
-        "before the beginning of time"
+        "before the earliest bucket"
     );
     let mut ages_that_overflow = vec![0, 2, 0, 1];
     ages_that_overflow.extend([0xff; 9]);
     ages_that_overflow.extend([0x01, 1]);
-    assert_eq!(by_hand(1.0, &ages_that_overflow), Err(WINDOW));
+    assert_eq!(restore_slot(1.0, &ages_that_overflow), Err(WINDOW));
 }
 
 #[test]
-fn a_key_twice_or_of_another_shard_is_refused() {
+fn a_repeated_key_and_a_key_of_another_shard_are_refused() {
     let (key, value) = stored(&small_table(EntityId))
         .pop_first()
-        .expect("there is a page");
+        .expect("a page is stored");
     let place = PagePlace::decode::<EntityId>(&key).expect("it was stored like this");
     let mut table = StateTable::<EntityId>::new(&shapes(), &Limits::default());
     table.restore_page(&key, &value).expect("it was stored like this");
@@ -346,7 +356,7 @@ fn a_key_twice_or_of_another_shard_is_refused() {
 fn an_unknown_version_is_refused() {
     let (key, mut value) = stored(&small_table(EntityId))
         .pop_first()
-        .expect("there is a page");
+        .expect("a page is stored");
     value[0] = 2;
     assert_eq!(
         restore_hostile::<EntityId>(&key, &value).err(),

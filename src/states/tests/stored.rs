@@ -9,8 +9,8 @@ use crate::{CohortId, EntityId, SignalId};
 
 const SEED: u64 = 0x7469_6461_6c64_6211;
 
-/// The bytes that a fence captures, with the additions of a checkpoint and of the embedded store to each key and value. The
-/// pages go to `stored`.
+/// The bytes that a fence captures, with the additions of a checkpoint and of the embedded store to each key and value.
+/// Adds the pages to `stored`.
 fn captured<K: StateKey>(table: &StateTable<K>, stored: &mut Stored) -> u64 {
     let mut pages = Stored::new();
     table.begin_fence().expect("nothing panicked");
@@ -23,7 +23,7 @@ fn captured<K: StateKey>(table: &StateTable<K>, stored: &mut Stored) -> u64 {
     bytes as u64
 }
 
-/// The shapes of the tests, the default one with minutes, and the largest.
+/// The shapes of the other tests, a shape with many buckets, and the largest shape.
 fn all_shapes() -> Vec<SignalShape> {
     let hour_ms = HOUR_MS;
     let mut all = shapes().to_vec();
@@ -39,8 +39,9 @@ fn all_shapes() -> Vec<SignalShape> {
 }
 
 #[test]
-fn a_fence_captures_no_more_bytes_than_were_counted() {
-    // Regression: nothing limited the bytes of a checkpoint. One that was larger than the store's largest batch always failed.
+fn a_fence_captures_at_most_the_counted_bytes() {
+    // Regression: the bytes of a checkpoint had no limit. A checkpoint larger than the store's largest batch always
+    // failed.
     let mut random = Random::new(SEED);
     let shapes = all_shapes();
     let mut table = StateTable::<CohortEntity>::new(&shapes, &Limits::default());
@@ -72,12 +73,12 @@ fn a_fence_captures_no_more_bytes_than_were_counted() {
                 table.forget_entity(key.entity).expect("nothing panicked");
                 assert!(table.changed_bytes() <= most, "round {round}, seed {SEED:#x}");
                 let left = table.forget_bytes_max(key.entity).expect("nothing panicked");
-                assert_eq!(left, 0, "it has no states");
+                assert_eq!(left, 0, "the entity has no states");
             }
             most = most.max(table.changed_bytes());
         }
         let (counted, all) = (table.changed_bytes(), table.bytes.all());
-        assert_eq!(counted, most, "it only grows");
+        assert_eq!(counted, most, "the count never becomes smaller");
         let captured = captured(&table, &mut stored);
         assert!(
             captured <= counted,
@@ -97,7 +98,7 @@ fn a_fence_captures_no_more_bytes_than_were_counted() {
 }
 
 #[test]
-fn buckets_that_are_not_empty_are_counted_when_they_fill_and_when_their_page_changes_next() {
+fn filled_buckets_are_counted_when_they_fill_and_at_the_next_change_of_their_page() {
     let shapes = all_shapes();
     let mut table = StateTable::<EntityId>::new(&shapes, &Limits::default());
     let mut stored = Stored::new();
@@ -112,19 +113,19 @@ fn buckets_that_are_not_empty_are_counted_when_they_fill_and_when_their_page_cha
             );
         }
     }
-    for what in ["filled", "copied", "restored"] {
+    for step in ["filled", "copied", "restored"] {
         let counted = table.changed_bytes();
         let captured = captured(&table, &mut stored);
         assert!(
             captured > 40 * 600,
-            "300 buckets take 2 bytes each at the least: {captured}"
+            "300 buckets take at least 2 bytes each: {captured}"
         );
         assert!(
             (captured..8 * captured).contains(&counted),
-            "{what}: {counted} of {captured}"
+            "{step}: {counted} of {captured}"
         );
-        assert!(table.bytes.all() >= captured, "{what}");
-        if what == "copied" {
+        assert!(table.bytes.all() >= captured, "{step}");
+        if step == "copied" {
             table = restored_with(&shapes, &stored);
         }
         for entity in 0..40 {
@@ -133,8 +134,8 @@ fn buckets_that_are_not_empty_are_counted_when_they_fill_and_when_their_page_cha
     }
 }
 
-/// The counted bytes divided by the captured bytes, for events like those of an application: after the first events, after a
-/// reopening, and after few events for many states.
+/// The counted bytes divided by the captured bytes, for events like those of an application: after the first events,
+/// after a reopening, and after few events for many states.
 fn excess(shape: SignalShape) -> [f64; 3] {
     let shapes = [shape];
     let mut random = Random::new(SEED);
@@ -153,7 +154,7 @@ fn excess(shape: SignalShape) -> [f64; 3] {
 }
 
 #[test]
-fn not_many_more_bytes_are_counted_than_a_fence_captures() {
+fn the_counted_bytes_are_at_most_a_few_times_the_captured_bytes() {
     for shape in &all_shapes()[..3] {
         let excess = excess(shape.clone());
         assert!(
@@ -164,7 +165,7 @@ fn not_many_more_bytes_are_counted_than_a_fence_captures() {
 }
 
 #[test]
-fn a_call_can_add_no_more_than_all_pages_and_the_growth_of_its_changes() {
+fn a_call_adds_at_most_all_pages_and_the_growth_of_its_changes() {
     let table = StateTable::<EntityId>::new(&all_shapes(), &Limits::default());
     for entity in 0..1000 {
         apply(&table, EntityId(entity), SignalId(2), 1.0, NOW_MS);

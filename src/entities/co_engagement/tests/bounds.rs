@@ -1,9 +1,9 @@
-//! Other bounds for an index that holds a state.
+//! New bounds for an index that has a state.
 
 use super::checkpoint::{Storage, restored, write};
 use super::*;
 
-/// Each bound of [`small`] raised and lowered, alone and together.
+/// [`small`], and its bounds raised and lowered, alone and together.
 fn others() -> Vec<CoEngagementConfig> {
     type MoveBound = fn(&mut CoEngagementConfig, i64);
     let sets: [MoveBound; 4] = [
@@ -31,7 +31,7 @@ fn others() -> Vec<CoEngagementConfig> {
 }
 
 #[test]
-fn a_checkpoint_after_a_change_of_bounds_holds_all_of_it_and_no_more_bytes_than_were_counted() {
+fn a_checkpoint_after_a_change_of_bounds_is_complete_and_within_the_counted_bytes() {
     for (seed, config) in (700..).zip(others().into_iter().cycle().take(44)) {
         let mut workload = EngagementWorkload::new(seed);
         let mut index = index(small());
@@ -53,7 +53,7 @@ fn a_checkpoint_after_a_change_of_bounds_holds_all_of_it_and_no_more_bytes_than_
             workload.next().apply(&mut index);
         }
         checkpoint(&mut index, &mut storage);
-        // Some of the reduced records were changed since the last checkpoint, some were not.
+        // Some of the reduced records changed since the last checkpoint, some did not.
         for _ in 0..workload.below(20) {
             workload.next().apply(&mut index);
         }
@@ -68,7 +68,7 @@ fn a_checkpoint_after_a_change_of_bounds_holds_all_of_it_and_no_more_bytes_than_
 }
 
 #[test]
-fn what_fits_into_other_bounds_is_not_stored_again() {
+fn a_change_of_bounds_stores_no_record_that_is_within_the_new_bounds() {
     let mut index = index(small());
     for item in 1..=3 {
         index.record_positive(UserId(1), EntityId(item), 1.0, 0);
@@ -95,7 +95,7 @@ fn what_fits_into_other_bounds_is_not_stored_again() {
 }
 
 #[test]
-fn an_item_that_lost_edges_to_a_lower_bound_gives_their_memory_back() {
+fn an_item_releases_the_memory_of_edges_that_a_lower_bound_drops() {
     let wide = CoEngagementConfig {
         ring_len_max: 32,
         degree_max: 64,
@@ -127,7 +127,7 @@ mod full {
     use super::*;
 
     #[test]
-    fn after_a_change_of_bounds_the_state_and_what_follows_are_those_of_the_model() {
+    fn after_a_change_of_bounds_the_state_and_all_later_states_equal_the_model() {
         for (seed, config) in (500..).zip(others().into_iter().cycle().take(110)) {
             let mut workload = EngagementWorkload::new(seed);
             let (mut index, mut model) = (index(small()), CoEngagement::new(small()));

@@ -1,10 +1,10 @@
-//! Fences, checkpoints and restoring, against whole states.
+//! Fences, checkpoints and restores, compared with whole states.
 
 use std::collections::BTreeMap;
 
 use super::*;
 
-/// The records that checkpoints have stored. A checkpoint stores only the records that changed.
+/// The stored records of all checkpoints. A checkpoint stores only the changed records.
 pub(super) type Storage = BTreeMap<Vec<u8>, Vec<u8>>;
 
 pub(super) fn write(storage: &mut Storage, records: &[FencedRecord]) {
@@ -33,7 +33,7 @@ pub(super) fn restored(storage: &Storage, config: CoEngagementConfig) -> CoEngag
 }
 
 #[test]
-fn a_checkpoint_shows_the_state_at_the_fence_whatever_is_applied_while_it_is_taken() {
+fn a_checkpoint_has_the_state_at_the_fence_also_if_events_are_applied_while_it_is_taken() {
     for seed in 200..230 {
         let mut workload = EngagementWorkload::new(seed);
         let mut index = index(small());
@@ -61,8 +61,8 @@ fn a_checkpoint_shows_the_state_at_the_fence_whatever_is_applied_while_it_is_tak
     }
 }
 
-/// The bytes that a fence captures, with the additions of a checkpoint and of the embedded store to each key and value, without
-/// the counters.
+/// The bytes that a fence captures, with the additions of a checkpoint and of the embedded store to each key and value,
+/// without the counters.
 fn captured(index: &mut CoEngagementIndex) -> u64 {
     index.begin_fence();
     let records = (0..FENCE_SHARDS).flat_map(|shard| index.take_fenced(shard));
@@ -72,7 +72,7 @@ fn captured(index: &mut CoEngagementIndex) -> u64 {
 }
 
 #[test]
-fn a_fence_captures_no_more_bytes_than_were_counted_and_a_call_adds_no_more_than_its_bound() {
+fn a_fence_captures_at_most_the_counted_bytes_and_a_call_adds_at_most_its_bound() {
     for seed in 400..440 {
         let mut workload = if seed % 2 == 0 {
             EngagementWorkload::new(seed)
@@ -104,7 +104,7 @@ fn a_fence_captures_no_more_bytes_than_were_counted_and_a_call_adds_no_more_than
 }
 
 #[test]
-fn not_many_more_bytes_are_counted_than_a_fence_captures() {
+fn the_counted_bytes_are_at_most_a_few_times_the_captured_bytes() {
     let config = CoEngagementConfig {
         half_life_ms: 86_400_000,
         ..CoEngagementConfig::default()
@@ -133,7 +133,7 @@ fn not_many_more_bytes_are_counted_than_a_fence_captures() {
 }
 
 #[test]
-fn a_checkpoint_and_the_events_after_it_give_the_state_of_all_events() {
+fn a_restored_checkpoint_and_the_events_after_it_give_the_state_of_all_events() {
     for seed in 300..330 {
         let mut workload = EngagementWorkload::new(seed);
         let events: Vec<EngagementCall> = (0..200).map(|_| workload.next()).collect();
@@ -154,7 +154,7 @@ fn a_checkpoint_and_the_events_after_it_give_the_state_of_all_events() {
 }
 
 #[test]
-fn a_fence_left_untaken_is_part_of_the_next_one() {
+fn records_of_a_fence_that_were_not_taken_are_part_of_the_next_fence() {
     for seed in 400..420 {
         let mut workload = EngagementWorkload::new(seed);
         let mut index = index(small());
@@ -179,7 +179,7 @@ fn a_fence_left_untaken_is_part_of_the_next_one() {
 }
 
 #[test]
-fn only_what_changed_is_taken_and_only_once() {
+fn only_changed_records_are_taken_and_each_only_once() {
     let mut index = index(small());
     let take = |index: &mut CoEngagementIndex| -> Vec<FencedRecord> {
         (0..FENCE_SHARDS)
@@ -205,7 +205,7 @@ fn only_what_changed_is_taken_and_only_once() {
 }
 
 #[test]
-fn nothing_of_a_restored_checkpoint_is_written_again() {
+fn the_records_of_a_restored_checkpoint_are_not_written_again() {
     let mut workload = EngagementWorkload::new(1);
     let mut first = index(small());
     for _ in 0..100 {
@@ -222,8 +222,8 @@ fn nothing_of_a_restored_checkpoint_is_written_again() {
 }
 
 #[test]
-fn restoring_refuses_what_no_checkpoint_holds() {
-    let what = |result: Result<(), Error>| match result {
+fn restore_refuses_records_that_no_checkpoint_contains() {
+    let reason = |result: Result<(), Error>| match result {
         Err(Error::CorruptValue { what, .. }) => what,
         other => panic!("{other:?}"),
     };
@@ -249,25 +249,25 @@ fn restoring_refuses_what_no_checkpoint_holds() {
     });
     let mut restore = |(key, value): (Vec<u8>, Vec<u8>)| index.restore(&key, &value).map(drop);
     restore(ring(1, 4)).unwrap();
-    assert_eq!(what(restore(ring(1, 4))), "record twice");
+    assert_eq!(reason(restore(ring(1, 4))), "record twice");
     restore(meta(4)).unwrap();
-    assert_eq!(what(restore(meta(5))), "record twice");
+    assert_eq!(reason(restore(meta(5))), "record twice");
     restore(ring(2, 3)).unwrap();
     assert_eq!(
-        what(restore(ring(3, 3))),
+        reason(restore(ring(3, 3))),
         "more records than the configured bound"
     );
     let mut index = super::index(small());
     let (key, value) = ring(1, 4);
     index.restore(&key, &value).unwrap();
     assert_eq!(
-        what(index.finish_restore()),
+        reason(index.finish_restore()),
         "counters missing or older than a record"
     );
     let (key, value) = meta(4);
     index.restore(&key, &value).unwrap();
     assert_eq!(
-        what(index.finish_restore()),
+        reason(index.finish_restore()),
         "counters missing or older than a record"
     );
 }

@@ -62,7 +62,7 @@ fn decode(key: &[u8], value: &[u8]) -> Result<FencedRecord, &'static str> {
 }
 
 #[test]
-fn the_bytes_are_those_of_the_field_tables() {
+fn each_record_has_the_bytes_of_its_field_table() {
     let edges = node(&[(9, 2.0), (3, 1.0)]);
     assert_eq!(edges.key(), [0x30, 0, 0, 0, 0, 0, 0, 1, 2]);
     assert_eq!(
@@ -102,14 +102,14 @@ fn the_bytes_are_those_of_the_field_tables() {
 }
 
 #[test]
-fn every_record_reads_back_as_it_was_written() {
+fn every_record_decodes_to_the_encoded_record() {
     for record in records() {
         assert_eq!(decode(&record.key(), &record.value().unwrap()), Ok(record));
     }
 }
 
 #[test]
-fn a_record_cut_or_extended_at_any_byte_is_refused_or_another_legal_one() {
+fn a_shortened_or_extended_record_is_refused_or_is_another_legal_record() {
     for record in records() {
         let (key, value) = (record.key(), record.value().unwrap());
         for len in 0..key.len() {
@@ -125,7 +125,7 @@ fn a_record_cut_or_extended_at_any_byte_is_refused_or_another_legal_one() {
                 "{record:?}, key longer by {extra}"
             );
         }
-        // Whole entries may be missing or added: that the value is all there is the checkpoint's checksum to promise.
+        // Complete entries may be missing or added. The checksum of the checkpoint detects this.
         let padded = [value.clone(), vec![0xff; 100]].concat();
         for len in (0..padded.len()).filter(|&len| len != value.len()) {
             if let Ok(other) = decode(&key, &padded[..len]) {
@@ -140,7 +140,7 @@ fn a_record_cut_or_extended_at_any_byte_is_refused_or_another_legal_one() {
 }
 
 #[test]
-fn a_record_with_any_bit_flipped_is_refused_or_another_legal_one() {
+fn a_record_with_a_flipped_bit_is_refused_or_is_another_legal_record() {
     for record in records() {
         let (key, value) = (record.key(), record.value().unwrap());
         for bit in 0..(key.len() + value.len()) * 8 {
@@ -154,7 +154,7 @@ fn a_record_with_any_bit_flipped_is_refused_or_another_legal_one() {
                     "bit {bit}"
                 );
             }
-            // The index takes it or leaves it, and can be used.
+            // The index accepts or refuses the record, and can be used after it accepts it.
             let mut index = CoEngagementIndex::new(config()).unwrap();
             let meta = meta(7, 3);
             if key != meta.key() {
@@ -168,7 +168,7 @@ fn a_record_with_any_bit_flipped_is_refused_or_another_legal_one() {
 }
 
 #[test]
-fn what_no_index_holds_is_refused_by_name() {
+fn each_impossible_value_is_refused_with_its_reason() {
     let refused = |record: FencedRecord| decode(&record.key(), &record.value().unwrap()).unwrap_err();
     assert_eq!(
         refused(node(&[(1, 1.0), (2, 1.0), (3, 1.0), (4, 1.0)])),

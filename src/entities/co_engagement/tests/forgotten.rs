@@ -1,12 +1,12 @@
-//! Forgotten items: no read shows them, whatever the progress of their removal, and the removal ends.
+//! Forgotten items: no read returns them at any progress of their removal, and the removal ends.
 
 use super::checkpoint::{Storage, restored, write};
 use super::*;
 
-/// The number of entries in records that readers do not see.
+/// The number of entries in records that are hidden from readers.
 fn hidden_len(index: &CoEngagementIndex) -> usize {
     let state = index.export();
-    let seen = state.users.iter().map(|ring| ring.items.len()).sum::<usize>()
+    let visible = state.users.iter().map(|ring| ring.items.len()).sum::<usize>()
         + state.items.iter().map(|node| node.edges.len()).sum::<usize>();
     let rings = index.users.sorted();
     let nodes = index.nodes.sorted();
@@ -18,7 +18,7 @@ fn hidden_len(index: &CoEngagementIndex) -> usize {
             .iter()
             .map(|(_, node)| node.record.edges.len())
             .sum::<usize>();
-    held - seen
+    held - visible
 }
 
 fn checkpoint(index: &mut CoEngagementIndex, storage: &mut Storage) {
@@ -27,7 +27,7 @@ fn checkpoint(index: &mut CoEngagementIndex, storage: &mut Storage) {
 }
 
 #[test]
-fn forgetting_an_item_leaves_no_trace_of_it() {
+fn no_read_returns_a_forgotten_item() {
     let mut workload = EngagementWorkload::new(3);
     let mut index = index(small());
     for _ in 0..200 {
@@ -41,15 +41,16 @@ fn forgetting_an_item_leaves_no_trace_of_it() {
         index.forget_item(EntityId(item), 0);
         validate(&index);
         let state = index.export();
-        let gone = EntityId(item);
+        let forgotten = EntityId(item);
         assert!(
-            state.users.iter().all(|ring| !ring.items.contains(&gone)),
+            state.users.iter().all(|ring| !ring.items.contains(&forgotten)),
             "item {item}"
         );
-        let met = |node: &state::NodeState| node.item == gone || node.edges.iter().any(|e| e.0 == gone);
-        assert!(!state.items.iter().any(met), "item {item}");
+        let has_item =
+            |node: &state::NodeState| node.item == forgotten || node.edges.iter().any(|e| e.0 == forgotten);
+        assert!(!state.items.iter().any(has_item), "item {item}");
         assert_eq!(state.items.len() + usize::from(had_edges), items_len);
-        assert_eq!(index.related(gone, 9, 0), []);
+        assert_eq!(index.related(forgotten, 9, 0), []);
     }
     let state = index.export();
     assert_eq!(records(&state), (before.0, 0), "rings stay");
@@ -101,7 +102,7 @@ fn a_restored_index_has_no_forgotten_entries_and_its_next_checkpoint_stores_none
             }
             checkpoint(&mut index, &mut storage);
             hidden_rounds += usize::from(hidden_len(&index) > 0);
-            // Some rounds continue with the index, others with the one that a reopening makes of the checkpoint.
+            // Some rounds continue with the index, others with an index that is restored from the checkpoint.
             if workload.below(2) == 0 {
                 index = restored(&storage, small());
                 assert_eq!((hidden_len(&index), index.tombstones_len()), (0, 0));
@@ -124,7 +125,7 @@ fn a_restored_index_has_no_forgotten_entries_and_its_next_checkpoint_stores_none
 }
 
 #[test]
-fn the_removal_ends_and_leaves_neither_entries_nor_tombstones() {
+fn the_removal_ends_and_leaves_no_entries_and_no_tombstones() {
     let config = CoEngagementConfig {
         ring_len_max: 4,
         degree_max: 6,
@@ -143,7 +144,7 @@ fn the_removal_ends_and_leaves_neither_entries_nor_tombstones() {
     assert!(hidden_len(&index) > 50 && index.tombstones_len() == 20);
     checkpoint(&mut index, &mut storage);
     let records_len = index.nodes.len() + index.users.len();
-    // A step for each record, one for each tombstone, and the step that finds no more.
+    // A step for each record, one for each tombstone, and a last step that finds nothing to remove.
     for item in 0..records_len as u64 + 21 {
         assert_eq!(
             index.tombstones_len() == 0,
@@ -166,7 +167,7 @@ fn the_removal_ends_and_leaves_neither_entries_nor_tombstones() {
 }
 
 #[test]
-fn tombstones_are_fewer_than_half_of_the_records_however_many_items_are_forgotten() {
+fn many_forgets_leave_fewer_tombstones_than_half_of_the_records() {
     let mut index = index(CoEngagementConfig {
         users_max: 1000,
         nodes_max: 1000,
@@ -194,7 +195,7 @@ fn a_forget_in_an_empty_index_leaves_no_tombstone() {
     index.forget_item(EntityId(1), 0);
     assert_eq!(index.tombstones_len(), 1);
     index.forget_item(EntityId(1), 0);
-    assert_eq!(index.tombstones_len(), 1, "an item has one");
+    assert_eq!(index.tombstones_len(), 1, "an item has at most one tombstone");
 }
 
 #[test]

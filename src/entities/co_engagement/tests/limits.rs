@@ -12,7 +12,7 @@ fn related_ids(index: &CoEngagementIndex, item: u64) -> Vec<u64> {
     ids
 }
 
-/// Both items positive for a user of their own, so that nothing else is linked.
+/// Links two items by events of `user`, which has no other item.
 fn pair(index: &mut CoEngagementIndex, user: u64, items: [u64; 2], weight: f64) {
     for item in items {
         index.record_positive(UserId(user), EntityId(item), weight, 0);
@@ -20,8 +20,8 @@ fn pair(index: &mut CoEngagementIndex, user: u64, items: [u64; 2], weight: f64) 
 }
 
 #[test]
-fn a_newcomer_to_a_full_item_gets_in_and_can_stay() {
-    // A plain lowest-weight eviction would drop 100 and 101 in turn, for either is the lightest when it comes.
+fn a_new_edge_of_a_full_item_is_added_and_can_stay() {
+    // An eviction of the lightest edge alone would always drop 100 or 101, because the new edge is the lightest one.
     let config = CoEngagementConfig {
         degree_max: 3,
         users_max: 1000,
@@ -44,7 +44,7 @@ fn a_newcomer_to_a_full_item_gets_in_and_can_stay() {
 }
 
 #[test]
-fn the_sum_of_the_weights_of_an_item_outlives_evictions() {
+fn evictions_do_not_change_the_sum_of_the_weights_of_an_item() {
     let config = CoEngagementConfig {
         users_max: 1000,
         nodes_max: 1000,
@@ -63,7 +63,7 @@ fn the_sum_of_the_weights_of_an_item_outlives_evictions() {
 }
 
 #[test]
-fn of_more_newcomers_than_edges_the_most_recent_item_stays() {
+fn if_one_event_adds_more_edges_than_the_bound_the_edge_to_the_most_recent_item_stays() {
     let config = CoEngagementConfig {
         ring_len_max: 8,
         degree_max: 2,
@@ -74,7 +74,8 @@ fn of_more_newcomers_than_edges_the_most_recent_item_stays() {
     for item in 1..=6 {
         index.record_positive(UserId(1), EntityId(item), 1.0, 0);
     }
-    // For item 6, 1 and 2 found room. Of equals the largest id goes: 3 took over 2, 4 took over 1, 5 took over 4.
+    // Item 6 has room for the edges to 1 and 2. Of equally light edges the largest id is replaced: 3 replaces 2, 4
+    // replaces 1, 5 replaces 4.
     assert_eq!(
         index.related(EntityId(6), 9, 0),
         [(EntityId(5), 3.0), (EntityId(3), 2.0)]
@@ -83,7 +84,7 @@ fn of_more_newcomers_than_edges_the_most_recent_item_stays() {
 }
 
 #[test]
-fn over_the_limit_of_users_the_one_without_an_event_for_longest_goes() {
+fn over_the_limit_of_users_the_user_with_the_oldest_last_event_is_dropped() {
     let mut index = index(CoEngagementConfig {
         users_max: 2,
         ..small()
@@ -106,7 +107,7 @@ fn over_the_limit_of_users_the_one_without_an_event_for_longest_goes() {
 }
 
 #[test]
-fn over_the_limit_of_items_the_one_without_an_event_of_its_own_for_longest_loses_its_edges() {
+fn over_the_limit_of_items_the_item_with_the_oldest_last_touch_loses_its_edges() {
     let mut index = index(CoEngagementConfig {
         nodes_max: 4,
         users_max: 100,
@@ -115,7 +116,7 @@ fn over_the_limit_of_items_the_one_without_an_event_of_its_own_for_longest_loses
     pair(&mut index, 1, [1, 2], 1.0);
     pair(&mut index, 2, [3, 4], 1.0);
     pair(&mut index, 3, [1, 9], 1.0);
-    // 1 had an event of its own with user 3, before 9 took the last one; 2 had the oldest.
+    // An event of user 3 touched item 1, before the event of item 9. Item 2 has the oldest last touch.
     let items = |index: &CoEngagementIndex| {
         index
             .export()
@@ -126,16 +127,16 @@ fn over_the_limit_of_items_the_one_without_an_event_of_its_own_for_longest_loses
     };
     assert_eq!(items(&index), [1, 3, 4, 9]);
     assert_eq!(related_ids(&index, 2), [0_u64; 0]);
-    // The edges of others to it stay.
+    // The edges of other items to item 2 stay.
     assert_eq!(related_ids(&index, 1), [2, 9]);
-    // An event of its own for 3, without a new edge; then 4 is the oldest.
+    // An event touches item 3 without a new edge. After that, item 4 has the oldest last touch.
     index.record_positive(UserId(9), EntityId(3), 1.0, 0);
     pair(&mut index, 4, [1, 8], 1.0);
     assert_eq!(items(&index), [1, 3, 8, 9]);
 }
 
 #[test]
-fn the_least_bounds_work() {
+fn the_smallest_bounds_equal_the_model() {
     let config = CoEngagementConfig {
         ring_len_max: 1,
         degree_max: 1,
@@ -155,7 +156,7 @@ fn the_least_bounds_work() {
 }
 
 #[test]
-fn a_full_item_has_room_for_the_newcomers_of_one_event_and_no_more() {
+fn a_full_item_has_capacity_for_the_new_edges_of_one_event_and_no_more() {
     let config = CoEngagementConfig {
         ring_len_max: 32,
         degree_max: 64,
@@ -186,7 +187,7 @@ fn a_full_item_has_room_for_the_newcomers_of_one_event_and_no_more() {
 }
 
 #[test]
-fn every_event_crosses_the_hook_once_with_all_edges_in_and_nothing_evicted() {
+fn every_event_crosses_the_crash_point_once_after_all_edges_are_added_and_before_any_is_evicted() {
     use crate::testing::{CrashInjector, CrashPoint, run_with_crash};
     let config = CoEngagementConfig {
         ring_len_max: 8,
@@ -195,7 +196,7 @@ fn every_event_crosses_the_hook_once_with_all_edges_in_and_nothing_evicted() {
         ..small()
     };
     let events = [1, 2, 3, 4, 2, 5, 5];
-    // A new user, full items, and repeats alike.
+    // The same for a new user, full items and repeated items.
     let injector = CrashInjector::new(CrashPoint::CoEngagementUpdate, events.len() as u64);
     let mut whole = index(config);
     run_with_crash(&injector, || {
@@ -206,19 +207,17 @@ fn every_event_crosses_the_hook_once_with_all_edges_in_and_nothing_evicted() {
     .unwrap();
     assert_eq!(injector.crossing_count(), events.len() as u64);
 
-    let mut torn = index(config);
+    let mut crashed = index(config);
     for item in 1..=4 {
-        torn.record_positive(UserId(1), EntityId(item), 1.0, 0);
+        crashed.record_positive(UserId(1), EntityId(item), 1.0, 0);
     }
     let injector = CrashInjector::new(CrashPoint::CoEngagementUpdate, 0);
-    let crash = run_with_crash(&injector, || torn.record_positive(UserId(1), EntityId(9), 1.0, 0));
+    let crash = run_with_crash(&injector, || {
+        crashed.record_positive(UserId(1), EntityId(9), 1.0, 0);
+    });
     assert_eq!(crash, Err(CrashPoint::CoEngagementUpdate));
-    let edges_len = |item| torn.nodes.get(item).map(|node| node.record.edges.len());
+    let edges_len = |item| crashed.nodes.get(item).map(|node| node.record.edges.len());
     assert_eq!([1, 2, 3, 4, 9].map(edges_len), [3, 3, 3, 3, 4].map(Some));
-    let ring = torn.users.get(1).map(|ring| ring.record.items().to_vec());
-    assert_eq!(
-        ring,
-        Some(vec![1, 2, 3, 4]),
-        "the ring has not taken the item yet"
-    );
+    let ring = crashed.users.get(1).map(|ring| ring.record.items().to_vec());
+    assert_eq!(ring, Some(vec![1, 2, 3, 4]), "the item is not in the ring yet");
 }

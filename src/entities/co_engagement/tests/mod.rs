@@ -1,4 +1,4 @@
-//! The index against a naive model, event by event, and its behaviour at the limits.
+//! The index compared with a naive model, event by event, and its behaviour at the limits.
 
 mod bounds;
 mod checkpoint;
@@ -30,7 +30,7 @@ fn index(config: CoEngagementConfig) -> CoEngagementIndex {
     CoEngagementIndex::new(config).unwrap()
 }
 
-/// Checks every invariant that the modules state.
+/// Checks all invariants of the index.
 fn validate(index: &CoEngagementIndex) {
     let config = index.config;
     let state = index.export();
@@ -103,7 +103,7 @@ fn random_sequences_equal_the_model_bit_for_bit() {
 }
 
 #[test]
-fn random_sequences_agree_with_the_plain_formula() {
+fn random_sequences_equal_the_plain_formula_within_rounding() {
     let config = CoEngagementConfig {
         ring_len_max: 6,
         degree_max: 5,
@@ -151,8 +151,8 @@ fn random_sequences_agree_with_the_plain_formula() {
 }
 
 #[test]
-fn hash_maps_of_other_seeds_give_the_same_state_and_the_same_records_in_the_same_order() {
-    // Every table is made with a random hash seed of its own.
+fn other_hash_seeds_give_the_same_state_and_the_same_order_of_records() {
+    // Every table has its own random hash seed.
     let run = || {
         let (mut workload, mut index) = (EngagementWorkload::new(7), index(small()));
         for _ in 0..500 {
@@ -175,14 +175,14 @@ fn hash_maps_of_other_seeds_give_the_same_state_and_the_same_records_in_the_same
 }
 
 #[test]
-fn a_pair_is_linked_both_ways_with_the_weight_of_the_later_event() {
+fn a_pair_is_linked_in_both_directions_with_the_weight_of_the_later_event() {
     let mut index = index(small());
     index.record_positive(UserId(1), EntityId(0), 7.0, 0);
     assert_eq!(index.related(EntityId(0), 9, 0), []);
     index.record_positive(UserId(1), EntityId(u64::MAX), 2.0, 0);
     assert_eq!(index.related(EntityId(0), 9, 0), [(EntityId(u64::MAX), 2.0)]);
     assert_eq!(index.related(EntityId(u64::MAX), 9, 0), [(EntityId(0), 2.0)]);
-    // The half-life is 1,000 ms; an earlier "now" reads as the time of the event.
+    // The half-life is 1,000 ms. An earlier "now" counts as the time of the event.
     assert_eq!(index.related(EntityId(0), 9, 3000), [(EntityId(u64::MAX), 0.25)]);
     assert_eq!(
         index.related(EntityId(0), 9, i64::MIN),
@@ -191,7 +191,7 @@ fn a_pair_is_linked_both_ways_with_the_weight_of_the_later_event() {
 }
 
 #[test]
-fn a_repeat_makes_the_item_the_newest_and_changes_no_edge() {
+fn a_repeated_item_becomes_the_newest_and_changes_no_edge() {
     let mut index = index(small());
     for item in 1..=4 {
         index.record_positive(UserId(1), EntityId(item), 1.0, 0);
@@ -203,13 +203,13 @@ fn a_repeat_makes_the_item_the_newest_and_changes_no_edge() {
     for (before, after) in before.items.iter().zip(&after.items) {
         assert_eq!((&before.edges, before.time_ms), (&after.edges, after.time_ms));
     }
-    // Item 2 is the oldest now: it leaves, item 1 stays.
+    // Item 2 is the oldest now, so it is dropped. Item 1 stays.
     index.record_positive(UserId(1), EntityId(5), 1.0, 50_000);
     assert_eq!(index.export().users[0].items, [3, 4, 1, 5].map(EntityId));
 }
 
 #[test]
-fn a_late_event_weighs_what_it_would_have_weighed_in_time() {
+fn a_late_event_adds_the_same_weight_as_the_same_event_in_time() {
     let mut index = index(small());
     index.record_positive(UserId(1), EntityId(1), 1.0, 0);
     index.record_positive(UserId(1), EntityId(2), 1.0, 10_000);
@@ -220,7 +220,7 @@ fn a_late_event_weighs_what_it_would_have_weighed_in_time() {
 }
 
 #[test]
-fn related_breaks_ties_by_ascending_id() {
+fn related_sorts_equal_weights_by_ascending_id() {
     let mut index = index(CoEngagementConfig {
         degree_max: 8,
         ..small()
@@ -240,7 +240,7 @@ fn related_breaks_ties_by_ascending_id() {
 }
 
 #[test]
-fn forgetting_a_user_removes_the_ring_and_keeps_the_edges() {
+fn forgetting_a_user_removes_the_ring_and_leaves_the_edges() {
     let mut index = index(small());
     index.record_positive(UserId(1), EntityId(1), 1.0, 0);
     index.record_positive(UserId(1), EntityId(2), 1.0, 0);
@@ -252,7 +252,7 @@ fn forgetting_a_user_removes_the_ring_and_keeps_the_edges() {
 }
 
 #[test]
-fn no_weight_and_no_time_makes_a_weight_that_is_not_finite() {
+fn every_weight_and_every_time_give_finite_weights_of_edges() {
     let times = [
         i64::MIN,
         i64::MIN + 1,
@@ -304,7 +304,7 @@ fn no_weight_and_no_time_makes_a_weight_that_is_not_finite() {
 }
 
 #[test]
-fn an_event_that_weighs_nothing_moves_the_ring_and_links_nothing() {
+fn an_event_without_a_positive_weight_changes_the_ring_and_links_no_items() {
     for weight in [f64::NAN, f64::NEG_INFINITY, -1.0, -0.0, 0.0, 5e-324] {
         let mut index = index(small());
         index.record_positive(UserId(1), EntityId(1), 1.0, 0);
@@ -320,7 +320,7 @@ fn an_event_that_weighs_nothing_moves_the_ring_and_links_nothing() {
 }
 
 #[test]
-fn an_edge_too_old_to_be_halved_exactly_is_dropped() {
+fn an_edge_that_is_too_light_for_exact_halvings_is_dropped() {
     let mut index = index(small());
     index.record_positive(UserId(1), EntityId(1), 1.0, 0);
     index.record_positive(UserId(1), EntityId(2), 1.0, 0);
@@ -337,7 +337,7 @@ fn an_edge_too_old_to_be_halved_exactly_is_dropped() {
     index.record_positive(UserId(3), EntityId(1), 1.0, 0);
     index.record_positive(UserId(3), EntityId(4), 1.0, 1_023_000);
     assert_eq!(ids(&index), [4, 3]);
-    // And a gain that old changes nothing at all.
+    // A gain that has decayed as much changes nothing.
     let before = index.export();
     index.record_positive(UserId(3), EntityId(5), 1.0, 0);
     assert_eq!(index.export().items[0], before.items[0]);
@@ -345,7 +345,7 @@ fn an_edge_too_old_to_be_halved_exactly_is_dropped() {
 
 /// Each step of a random sequence leaves the same state as the events so far, applied to an empty index.
 #[test]
-fn equal_events_in_equal_order_give_equal_state_at_every_length() {
+fn equal_events_in_equal_order_give_equal_states_at_every_length() {
     let mut workload = EngagementWorkload::new(11);
     let events: Vec<EngagementCall> = (0..60).map(|_| workload.next()).collect();
     let mut running = index(small());

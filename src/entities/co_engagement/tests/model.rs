@@ -1,15 +1,15 @@
-//! The kit's naive co-engagement as a twin of the index: its state, new bounds, and weights by the plain formula.
+//! The naive co-engagement of the kit as the model of the index: its state, and its weights by the plain formula.
 
 use super::super::state::{CoEngagementState, NodeState, RingState};
 use crate::ids::{EntityId, UserId};
 use crate::testing::model::co_engagement::{CoEngagement, EdgeGain, ItemNode};
 
-/// The state by the weights of the model: bit for bit the one that the index promises.
+/// The state with the weights of the model. The index must equal it bit for bit.
 pub(super) fn state(model: &CoEngagement) -> CoEngagementState {
     state_by(model, |node| model.weights(node).collect())
 }
 
-/// The state with each gain weighed by `weight * 2^((at - landmark) / half_life)` of the standard library.
+/// The state with each gain computed as `weight * 2^((at - landmark) / half_life)` by the standard library.
 pub(super) fn state_by_the_plain_formula(model: &CoEngagement) -> CoEngagementState {
     let half_life_ms = i128::from(model.config.half_life_ms);
     state_by(model, |node| {
@@ -19,7 +19,7 @@ pub(super) fn state_by_the_plain_formula(model: &CoEngagement) -> CoEngagementSt
     })
 }
 
-/// The sum of the gains at a time, by the standard library.
+/// The sum of the gains at a time, computed by the standard library.
 fn plain_weight(model: &CoEngagement, gains: &[EdgeGain], at_ms: i128) -> f64 {
     let age = |event_ms: i64| (at_ms - i128::from(event_ms)) as f64 / model.config.half_life_ms as f64;
     let gains = gains.iter().map(|gain| gain.event);

@@ -1,4 +1,4 @@
-//! Fences and recency of a table of strings.
+//! Fences and the order of touches of a table of strings.
 
 pub(super) use crate::entities::co_engagement::table::*;
 
@@ -15,7 +15,7 @@ impl Entries for String {
 }
 
 impl<R: Entries> Table<R> {
-    /// Checks the invariants the module states.
+    /// Checks the invariants of the module.
     pub(in crate::entities::co_engagement) fn validate(&self) {
         let mut stamps: Vec<_> = self
             .slots
@@ -62,7 +62,7 @@ fn take(table: &mut Table<String>) -> Vec<(u64, Option<String>)> {
 }
 
 #[test]
-fn what_happens_between_the_fence_and_the_take_does_not_show() {
+fn a_take_returns_no_change_after_the_fence() {
     let some = |value: &str| Some(value.to_owned());
     let mut table = Table::new();
     for id in 1..=6 {
@@ -70,7 +70,8 @@ fn what_happens_between_the_fence_and_the_take_does_not_show() {
     }
     table.begin_fence();
     take(&mut table);
-    // 1 and 2 are clean at the fence, 3 and 4 changed, 5 removed, 6 removed and made again, 7 new, 8 came and went.
+    // At the fence, 1 and 2 are unchanged, 3 and 4 are changed, 5 is removed, 6 is removed and created again, 7 is new,
+    // and 8 was created and removed.
     set(&mut table, 3, "fenced");
     set(&mut table, 4, "fenced");
     table.remove(5);
@@ -80,7 +81,7 @@ fn what_happens_between_the_fence_and_the_take_does_not_show() {
     set(&mut table, 8, "brief");
     table.remove(8);
     table.begin_fence();
-    // Afterwards everything goes on.
+    // Changes after the beginning of the fence.
     for id in 1..=9 {
         set(&mut table, id, "later");
     }
@@ -142,7 +143,7 @@ fn a_touch_alone_is_a_change() {
 }
 
 #[test]
-fn the_record_touched_longest_ago_is_dropped_first_and_of_equal_ones_the_smallest_id() {
+fn the_record_with_the_oldest_touch_is_dropped_first_and_of_equal_ones_the_smallest_id() {
     let mut table = Table::new();
     for (id, ordinal) in [(5, 1), (4, 1), (9, 0), (1, 2)] {
         table.change_or_create(id, ordinal, 0, String::new);
@@ -160,7 +161,7 @@ fn the_record_touched_longest_ago_is_dropped_first_and_of_equal_ones_the_smalles
 }
 
 #[test]
-fn records_that_come_and_go_are_not_noted_without_end() {
+fn a_record_that_is_created_and_removed_often_takes_bounded_memory() {
     let mut table = Table::new();
     for _ in 0..10_000 {
         set(&mut table, 1, "brief");
@@ -177,7 +178,7 @@ fn small_ids_spread_over_all_shards() {
 }
 
 #[test]
-fn a_shard_is_taken_by_ascending_id_each_once_however_often_it_came_and_went() {
+fn a_shard_is_taken_by_ascending_id_with_each_record_once() {
     let same_shard: Vec<u64> = (0..).filter(|&id| shard_of(id) == 9).take(3).collect();
     let [a, b, c] = same_shard[..] else {
         unreachable!("three were taken")

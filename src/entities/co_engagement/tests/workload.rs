@@ -1,4 +1,4 @@
-//! Random events from a seed: few users and items, so that everything overflows, repeats and collides.
+//! Random events from a seed. The few users and items exceed all bounds, and repeat often.
 
 use super::super::CoEngagementIndex;
 use crate::ids::{EntityId, UserId};
@@ -51,7 +51,7 @@ impl EngagementCall {
 pub(super) struct EngagementWorkload {
     random: Random,
     now_ms: i64,
-    /// One of so many calls forgets an item.
+    /// On average, one of this number of calls forgets an item.
     forgets_one_in: u64,
 }
 
@@ -64,7 +64,7 @@ impl EngagementWorkload {
         }
     }
 
-    /// One of four calls forgets an item.
+    /// A workload in which one of four calls forgets an item.
     pub(super) fn forgetful(seed: u64) -> Self {
         Self {
             forgets_one_in: 4,
@@ -76,7 +76,7 @@ impl EngagementWorkload {
         self.now_ms
     }
 
-    /// Every item that an event may name.
+    /// All items that an event may have.
     pub(super) fn items() -> impl Iterator<Item = u64> {
         (0..20).chain([u64::MAX])
     }
