@@ -35,7 +35,7 @@ pub(crate) struct LedgerState {
     pub(crate) signals: StateTable<EntityId>,
     pub(crate) cohorts: CohortSignalLedger,
     co_engagement: Mutex<Intact<CoEngagementIndex>>,
-    /// PositiveEvent events in log order that are not applied to the index yet.
+    /// Positive events in log order that are not applied to the index yet.
     positives: Mutex<VecDeque<PositiveEvent>>,
     /// By the id of a signal: true if the signal is positive.
     positive_signals: Vec<bool>,

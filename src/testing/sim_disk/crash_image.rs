@@ -96,7 +96,6 @@ impl DiskState {
     }
 
     /// The undurable changes of a file's content, in their order.
-
     pub(super) fn undurable_changes(&self, file: &FileState) -> impl Iterator<Item = UndurableOperation> {
         let (file_key, sector_bytes, durable_len) = (file.key, self.sector_bytes, file.durable_len());
         let has_stale_blocks = self.has_stale_blocks();

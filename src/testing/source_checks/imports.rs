@@ -74,10 +74,15 @@ fn layer_of(file: &str) -> Option<usize> {
 }
 
 pub(super) const LAYERS: Rule = Rule {
-    name: "files of the engine import from their own layer and from lower ones",
+    name: "files of the engine import from their own layer and from lower ones, and CONTRIBUTING.md shows the layers",
     findings: |sources| {
         let edges = Imports::read(sources).edges();
         let mut findings = Vec::new();
+        let top_down: Vec<_> = ENGINE_LAYERS.iter().rev().copied().collect();
+        let drawing = format!("```text\n{}\n```", top_down.join("\n"));
+        if !sources.text("CONTRIBUTING.md").contains(&drawing) {
+            findings.push("CONTRIBUTING.md shows other layers".to_owned());
+        }
         for (&file, targets) in &edges {
             let Some(layer) = layer_of(file) else {
                 let is_placed = file.starts_with("testing/") || matches!(file, "lib.rs" | "signals/mod.rs");
@@ -97,6 +102,7 @@ pub(super) const LAYERS: Rule = Rule {
         "src/schema/mod.rs |  | use crate::entities::CoEngagementIndex;\n | schema/mod.rs imports from entities/co_engagement.rs",
         "src/wal/log.rs |  | use crate::testing::SimDisk;\n | wal/log.rs imports from testing/sim_disk",
         "src/new.rs |  | use crate::Error;\n | new.rs is in no layer",
+        "CONTRIBUTING.md | cohort entities\n |  | CONTRIBUTING.md shows other layers",
     ],
 };
 

@@ -10,6 +10,7 @@ pub(super) mod limits;
 mod modules;
 mod names;
 mod packages;
+mod words;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -42,9 +43,10 @@ const RULES: &[Rule] = &[
     packages::LINTS,
     packages::SAFE_SOURCES,
     packages::OTHER_PACKAGES,
+    words::RULE,
 ];
 
-/// The sources below `src` and `tests`, `build.rs`, and every manifest. Maps the path from the root, with `/` between
+/// The sources below `src` and `tests`, `build.rs`, CONTRIBUTING.md, and every manifest. Maps the path from the root, with `/` between
 /// names, to the text.
 #[derive(Clone, Default)]
 struct Sources(BTreeMap<String, String>);
@@ -126,10 +128,12 @@ impl Sources {
 }
 
 /// Short forms in planted violations: the form, and the number of repetitions and the text that replace it.
-const SHORT_FORMS: [(&str, usize, &str); 3] = [
+const SHORT_FORMS: [(&str, usize, &str); 5] = [
     ("<gate>", 1, hooks::GATE),
     ("<hook>", 1, hooks::HOOK),
     ("<many lines>", kit::LINES_MAX + 1, "\n"),
+    ("<many comments with what>", 300, "// what\n"),
+    ("<many comments with nobody>", 60, "// nobody\n"),
 ];
 
 fn is_rust(path: &str) -> bool {
@@ -145,7 +149,9 @@ fn is_of_tests(file: &str) -> bool {
 
 fn is_read(path: &str) -> bool {
     let is_of_crate = path.starts_with("src/") || path.starts_with("tests/") || path == "build.rs";
-    path == "Cargo.toml" || path.ends_with("/Cargo.toml") || (is_of_crate && is_rust(path))
+    matches!(path, "Cargo.toml" | "CONTRIBUTING.md")
+        || path.ends_with("/Cargo.toml")
+        || (is_of_crate && is_rust(path))
 }
 
 /// A message for each found line that is not listed, and for each listed line that is not found. Repeated lines count.
@@ -185,6 +191,7 @@ fn the_project_violates_no_rule_and_each_planted_violation_is_found() {
 fn build_output_and_hidden_folders_are_not_read() {
     let dir = TempDir::new("sources");
     let own = [
+        "CONTRIBUTING.md",
         "Cargo.toml",
         "src/a/b.rs",
         "tests/peers/Cargo.toml",
