@@ -80,10 +80,10 @@ pub(super) fn of(report: &Report) -> String {
     object(fields) + "\n"
 }
 
-fn verdict(why_not: Option<String>) -> JsonFields {
+fn verdict(reason: Option<String>) -> JsonFields {
     vec![
-        ("is_ok", why_not.is_none().to_string()),
-        ("why_not", or_null(why_not.map(text))),
+        ("is_ok", reason.is_none().to_string()),
+        ("reason", or_null(reason.map(text))),
     ]
 }
 
@@ -108,7 +108,7 @@ fn totals(totals: &ReportTotals) -> JsonFields {
         ("images", totals.images.to_string()),
         ("distinct", totals.distinct.to_string()),
         ("recoveries", totals.recoveries.to_string()),
-        ("gone_on", totals.continued.to_string()),
+        ("continued", totals.continued.to_string()),
         ("nested", totals.nested.to_string()),
         ("faults", totals.faults.to_string()),
         ("findings", totals.findings.to_string()),
@@ -171,13 +171,13 @@ fn map(reported: &ReportedSweep) -> String {
     let sites = sites.map(|(site, outcome)| {
         object([
             ("site", text(site.site)),
-            ("what", text(&site.description)),
+            ("description", text(&site.description)),
             (
                 "operation",
                 or_null(site.operation.map(|index| index.to_string())),
             ),
-            ("moment", site.crash_position.to_string()),
-            ("position", site.disk_operations_len.to_string()),
+            ("crash_position", site.crash_position.to_string()),
+            ("disk_operations", site.disk_operations_len.to_string()),
             ("images", site.images.to_string()),
             ("distinct", site.distinct.to_string()),
             ("outcome", text(outcome.texts()[2])),

@@ -28,7 +28,7 @@ impl SiteOutcome {
     pub(super) const fn texts(self) -> [&'static str; 4] {
         match self {
             Self::Recovered => ["✓", "recovered", "recovered", "r"],
-            Self::Duplicate => ["=", "recovered, duplicate images", "known", "k"],
+            Self::Duplicate => ["=", "recovered, duplicate images", "duplicate", "k"],
             Self::Finding => ["✗", "finding", "finding", "f"],
             Self::LeftOut => ["–", "left out", "left_out", "o"],
         }
