@@ -166,6 +166,7 @@ pub mod sim_disk;
 mod source_checks;
 pub mod sweep;
 mod temp_dir;
+mod test_clock;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -185,6 +186,7 @@ pub use sweep::{
     CrashSweep, Driver, Finding, RecoveredCase, ReplayFailure, SweepReport, compare_crash_modes, random_plan,
     replay, run_plan,
 };
+pub use test_clock::TestClock;
 
 /// Compiles and runs the examples of the README as documentation tests.
 #[doc = include_str!("../../README.md")]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::testing::sim_disk::{DiskOperationKind, Fault};
-use crate::{Receipt, SetBack};
+use crate::{Clock, Receipt, SetBack};
 
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
@@ -21,14 +21,14 @@ fn view(entity: u64, at_ms: i64) -> SignalEvent<'static> {
 }
 
 /// The options with this clock, and with a third signal whose half-life is a minute.
-fn options_at(disk: &SimDisk, clock: &Arc<AdjustableClock>) -> Options {
-    let mut options = options(disk, Durability::EverySynced).clock(as_clock(clock));
+fn options_at(disk: &SimDisk, clock: &TestClock) -> Options {
+    let mut options = options(disk, Durability::EverySynced).clock(Arc::new(clock.clone()));
     options.schema = schema().signal(Signal::new("minute").half_life_ms(60_000));
     options
 }
 
 fn open_at(disk: &SimDisk, now_ms: i64) -> TidalDb {
-    TidalDb::open(PATH, options_at(disk, &clock_at(now_ms))).unwrap()
+    TidalDb::open(PATH, options_at(disk, &TestClock::at(now_ms))).unwrap()
 }
 
 /// The state after these calls. Each call records a batch, and no event is ahead of the clock.
@@ -102,7 +102,7 @@ fn an_event_is_set_back_from_a_millisecond_ahead_up_to_the_skew_and_refused_beyo
     ] {
         let case = format!("{at_ms} at {now_ms} with a skew of {skew_ms}");
         let disk = SimDisk::new();
-        let options = options_at(&disk, &clock_at(now_ms)).skew_ms_max(skew_ms);
+        let options = options_at(&disk, &TestClock::at(now_ms)).skew_ms_max(skew_ms);
         let db = TidalDb::open(PATH, options).unwrap();
         let Some(expected_ms) = expected_ms else {
             let error = db.record(&view(1, at_ms)).unwrap_err();
@@ -123,16 +123,6 @@ fn an_event_is_set_back_from_a_millisecond_ahead_up_to_the_skew_and_refused_beyo
         assert_eq!(found, state_of(&[&[view(1, expected_ms)]]), "{case}");
         let events_set_back = db.statistics().unwrap().events_set_back;
         assert_eq!(events_set_back, u64::from(expected.is_some()), "{case}");
-    }
-}
-
-/// A clock that advances by a second at each read. So a second read within one call would change the result.
-#[derive(Debug)]
-struct SecondClock(AtomicI64);
-
-impl Clock for SecondClock {
-    fn now_ms(&self) -> i64 {
-        self.0.fetch_add(1000, Ordering::Relaxed)
     }
 }
 
@@ -158,8 +148,8 @@ fn only_the_events_of_a_batch_that_are_ahead_are_set_back_and_all_to_the_same_ti
     };
     let disk = SimDisk::new();
     // The open reads the clock too.
-    let clock = SecondClock(AtomicI64::new(NOW_MS - 1000));
-    let db = TidalDb::open(PATH, options_at(&disk, &clock_at(0)).clock(Arc::new(clock))).unwrap();
+    let clock = TestClock::stepping(NOW_MS - 1000, 1000);
+    let db = TidalDb::open(PATH, options_at(&disk, &TestClock::at(0)).clock(Arc::new(clock))).unwrap();
     let receipt = db.record_batch(&batch_at([1, 7, SKEW_MS])).unwrap();
     assert_eq!(
         receipt,
@@ -268,7 +258,7 @@ fn ahead_of(now_ms: i64, export: &Export) -> BTreeSet<EntityId> {
 #[test]
 fn after_an_event_years_ahead_forgetting_and_recording_again_gives_right_values() {
     let disk = SimDisk::new();
-    let clock = clock_at(NOW_MS);
+    let clock = TestClock::at(NOW_MS);
     let options = options_at(&disk, &clock).durability(Durability::OperatingSystem);
     let db = TidalDb::open(PATH, options.clone()).unwrap();
     // The application stores its recent events.
@@ -280,10 +270,10 @@ fn after_an_event_years_ahead_forgetting_and_recording_again_gives_right_values(
         })
         .collect();
     db.record_batch(&recent).unwrap();
-    clock.0.store(NOW_MS + 3650 * DAY_MS, Ordering::Relaxed);
+    clock.set(NOW_MS + 3650 * DAY_MS);
     let wrong = SignalEvent::new(LIKE, EntityId(1), clock.now_ms()).with_user(user_of(2));
     db.record(&wrong).unwrap();
-    clock.0.store(NOW_MS, Ordering::Relaxed);
+    clock.set(NOW_MS);
 
     // The statistics show the wrong time.
     let statistics = db.statistics().unwrap();

@@ -65,16 +65,9 @@ fn a_sync_makes_events_and_collections_durable_under_every_policy() {
 
 #[test]
 fn the_timed_sync_of_the_caller_covers_events_and_collections() {
-    #[derive(Debug)]
-    struct Ticking(AtomicI64);
-    impl Clock for Ticking {
-        fn now_ms(&self) -> i64 {
-            NOW_MS + self.0.fetch_add(400, Ordering::Relaxed)
-        }
-    }
     let disk = SimDisk::new();
     let policy = Durability::SyncedEvery { interval_ms: 1000 };
-    let options = options(&disk, policy).clock(Arc::new(Ticking(0.into())));
+    let options = options(&disk, policy).clock(Arc::new(TestClock::stepping(NOW_MS, 400)));
     let db = TidalDb::open(PATH, options).unwrap();
     db.create_collection("saved").unwrap();
     record(&db, 0).unwrap();

@@ -37,13 +37,12 @@ mod windows;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
 use crate::fs::FileAccess;
-use crate::testing::SimDisk;
 use crate::testing::sim_disk::{Image, ImageChoice};
+use crate::testing::{SimDisk, TestClock};
 use crate::{
-    Background, Clock, CohortId, Durability, EntityId, Error, Export, Options, Schema, Signal, SignalEvent,
+    Background, CohortId, Durability, EntityId, Error, Export, Options, Schema, Signal, SignalEvent,
     SignalId, TidalDb, UserId,
 };
 
@@ -54,34 +53,6 @@ const POLICIES: [Durability; 3] = [
     Durability::SyncedEvery { interval_ms: 1000 },
     Durability::OperatingSystem,
 ];
-
-#[derive(Debug)]
-struct FixedClock;
-
-impl Clock for FixedClock {
-    fn now_ms(&self) -> i64 {
-        NOW_MS
-    }
-}
-
-/// A clock that returns the time to which it was set.
-#[derive(Debug)]
-struct AdjustableClock(AtomicI64);
-
-impl Clock for AdjustableClock {
-    fn now_ms(&self) -> i64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-fn clock_at(now_ms: i64) -> Arc<AdjustableClock> {
-    Arc::new(AdjustableClock(AtomicI64::new(now_ms)))
-}
-
-/// The clock in the type of the option.
-fn as_clock(clock: &Arc<AdjustableClock>) -> Arc<dyn Clock> {
-    Arc::<AdjustableClock>::clone(clock)
-}
 
 fn schema() -> Schema {
     Schema::new()
@@ -104,7 +75,7 @@ fn options(disk: &SimDisk, durability: Durability) -> Options {
         .store_segment_bytes_max(1024)
         .checkpoint_log_bytes(1 << 20)
         .database_id(7)
-        .clock(Arc::new(FixedClock))
+        .clock(Arc::new(TestClock::at(NOW_MS)))
         .files(files)
 }
 

@@ -51,7 +51,7 @@ fn with(disk: &SimDisk, schema: Schema) -> Options {
 fn stored_schema_options(disk: &SimDisk) -> Options {
     Options::stored_schema()
         .background(Background::Caller)
-        .clock(Arc::new(FixedClock))
+        .clock(Arc::new(TestClock::at(NOW_MS)))
         .files(Arc::new(disk.clone()))
 }
 

@@ -1,5 +1,7 @@
 //! Sessions that end without a close: after any number of them the log has few segments, and an open reads few files.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use super::*;
 use crate::limits::Limits;
 use crate::testing::faults::{FileOperation, ForwardingFiles};

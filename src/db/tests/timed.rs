@@ -14,9 +14,9 @@ use crate::threads;
 const EVERY_SECOND: Durability = Durability::SyncedEvery { interval_ms: 1000 };
 
 /// A database that syncs every second of the clock.
-fn open_timed(disk: &SimDisk) -> (TidalDb, Arc<AdjustableClock>) {
-    let clock = clock_at(NOW_MS);
-    let options = options(disk, EVERY_SECOND).clock(as_clock(&clock));
+fn open_timed(disk: &SimDisk) -> (TidalDb, TestClock) {
+    let clock = TestClock::at(NOW_MS);
+    let options = options(disk, EVERY_SECOND).clock(Arc::new(clock.clone()));
     (TidalDb::open(PATH, options).unwrap(), clock)
 }
 
@@ -25,10 +25,10 @@ fn a_clock_that_steps_back_does_not_end_the_timed_sync_of_the_caller() {
     let disk = SimDisk::new();
     let (db, clock) = open_timed(&disk);
     record(&db, 0).unwrap();
-    clock.0.store(NOW_MS - 3_000_000, Ordering::Relaxed);
+    clock.set(NOW_MS - 3_000_000);
     record(&db, 1).unwrap();
     record(&db, 2).unwrap();
-    clock.0.store(NOW_MS - 3_000_000 + 1000, Ordering::Relaxed);
+    clock.set(NOW_MS - 3_000_000 + 1000);
     record(&db, 3).unwrap();
     assert_eq!(db.durable_sequence(), 3);
 }
@@ -52,7 +52,7 @@ fn changes_of_collections_make_the_timed_sync_of_the_caller() {
     let (db, clock) = open_timed(&disk);
     db.create_collection("saved").unwrap();
     record(&db, 0).unwrap();
-    clock.0.store(NOW_MS + 1000, Ordering::Relaxed);
+    clock.set(NOW_MS + 1000);
     db.add_to_collection("saved", EntityId(1)).unwrap();
     assert_eq!(db.durable_sequence(), 1);
     let reopened = open(&crashed(&disk, &ImageChoice::Synced), EVERY_SECOND).unwrap();
@@ -65,7 +65,7 @@ fn forgets_make_the_timed_sync_of_the_caller() {
         let disk = SimDisk::new();
         let (db, clock) = open_timed(&disk);
         record(&db, 0).unwrap();
-        clock.0.store(NOW_MS + 1000, Ordering::Relaxed);
+        clock.set(NOW_MS + 1000);
         if forgets_a_user {
             db.forget_user(UserId(1)).unwrap();
         } else {

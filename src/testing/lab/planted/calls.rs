@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::testing::CrashSweep;
 use crate::testing::faults::FaultCount;
 use crate::testing::sweep::CallExecutor;
-use crate::testing::workload::{Event, Operation, STANDARD_NOW_MS, session, standard_schema};
-use crate::{Clock, Error, Options, Receipt, Schema, Signal, TidalDb};
+use crate::testing::workload::{Event, Operation, session, standard_schema};
+use crate::{Error, Options, Receipt, Schema, Signal, TidalDb};
 
 type PlantedCallResult = Result<Option<Receipt>, Error>;
 
@@ -120,16 +120,6 @@ pub(super) fn with_neutral_signals(options: Options) -> Options {
     });
     let schema = neutral.fold(schema, Schema::signal);
     Options { schema, ..options }
-}
-
-/// A clock that always returns the standard time.
-#[derive(Debug)]
-pub(super) struct StoppedClock;
-
-impl Clock for StoppedClock {
-    fn now_ms(&self) -> i64 {
-        STANDARD_NOW_MS
-    }
 }
 
 // The calls.

@@ -9,10 +9,11 @@ use super::storage::split_number_and_state;
 use super::{BugPlace, FailureKind, Needs, files, storage, store, store_files};
 use crate::limits::Limits;
 use crate::storage::BatchOperation;
+use crate::testing::TestClock;
 use crate::testing::faults::FileRole::{
     LogDir, NewSegment, NewStoreFile, Other, Segment, StoreDir, StoreFile,
 };
-use crate::testing::workload::Operation;
+use crate::testing::workload::{Operation, STANDARD_NOW_MS};
 use crate::{Durability, Options};
 
 /// A row of the table.
@@ -379,7 +380,7 @@ Changes {
     LaterSegmentSizeIgnored: "the segment size of each session is in force",
         [Wrong], Sessions, BugPlace::LaterOptions(|options| options.segment_bytes_max(1 << 20));
     ClockStopped: "the clock of each session decides which events are ahead",
-        [Wrong], Sessions, BugPlace::LaterOptions(|options| options.clock(Arc::new(calls::StoppedClock)));
+        [Wrong], Sessions, BugPlace::LaterOptions(|options| options.clock(Arc::new(TestClock::at(STANDARD_NOW_MS))));
 }
 
 Sizes {

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use super::{
     acknowledge, acknowledged, assert_ok, assert_wrong, new_oracle, record, verdict_after_process_crash,
 };
-use crate::testing::SimDisk;
 use crate::testing::model::Structure;
 use crate::testing::oracle::{CrashKind, Guarantee, OpId, Oracle, Verdict};
 use crate::testing::workload::{
     Event, Operation, STANDARD_NOW_MS, STANDARD_SKEW_MS, standard_schema, tiny_options,
 };
+use crate::testing::{SimDisk, TestClock};
 use crate::{EntityId, Error, Options, Receipt, SetBack, SignalId, TidalDb};
 
 const NOW_MS: i64 = STANDARD_NOW_MS;
@@ -127,20 +127,16 @@ fn verdict_on(options: Options, calls: &[Operation]) -> Verdict {
 
 #[test]
 fn an_engine_with_a_different_skew_or_a_different_clock_is_a_finding() {
-    #[derive(Debug)]
-    struct FastClock;
-    impl crate::Clock for FastClock {
-        fn now_ms(&self) -> i64 {
-            NOW_MS + 1
-        }
-    }
     let options = || tiny_options(standard_schema());
     let edges = [ahead(1), ahead(SKEW_MS), ahead(SKEW_MS + 1)];
     assert_ok(&verdict_on(options(), &edges));
     let smaller_skew = options().skew_ms_max(STANDARD_SKEW_MS - 1);
     assert!(finds_only_a_wrong_result(&verdict_on(smaller_skew, &edges)));
     assert_wrong(&verdict_on(options().skew_ms_max(STANDARD_SKEW_MS + 1), &edges));
-    assert_wrong(&verdict_on(options().clock(Arc::new(FastClock)), &edges[..1]));
+    assert_wrong(&verdict_on(
+        options().clock(Arc::new(TestClock::at(NOW_MS + 1))),
+        &edges[..1],
+    ));
 }
 
 #[test]
