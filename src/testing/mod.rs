@@ -16,6 +16,7 @@
 //! | compare the crash modes, also `SIGKILL` of a child process | [`compare_crash_modes`] |
 //! | fail a disk, fill it, or cut its power | [`SimDisk`] |
 //! | put a custom fault into files or storage | [`faults`] |
+//! | set the time of a database | [`TestClock`] |
 //! | check a storage engine | [`conformance`] |
 //! | write a report | [`report`] |
 //!

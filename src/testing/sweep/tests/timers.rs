@@ -6,24 +6,16 @@ use crate::testing::sim_disk::{DiskOperationKind, Side};
 use crate::testing::workload::{SessionChange, Workload};
 use std::collections::BTreeSet;
 
-fn name_of(operation: &Operation) -> &'static str {
-    match operation {
-        Operation::Record { .. } => "record",
-        Operation::ForgetEntity(_) => "forget entity",
-        Operation::ForgetUser(_) => "forget user",
-        Operation::CreateCollection(_) => "create",
-        Operation::DeleteCollection(_) => "delete",
-        Operation::AddToCollection(..) => "add",
-        Operation::RemoveFromCollection(..) => "remove",
-        Operation::Sync => "sync",
-        Operation::Checkpoint => "checkpoint",
-        Operation::Reopen(_) => "reopen",
-    }
+/// The first part of the operation's token.
+fn name_of(operation: &Operation) -> String {
+    let mut token = operation.to_string();
+    token.truncate(token.find([':', '@']).unwrap_or(token.len()));
+    token
 }
 
 /// The kinds of calls of a run in two sets: calls that begin with a timed sync, and calls that do not although there
 /// are undurable frames.
-fn calls_with_and_without_sync(durability: Durability, seed: u64) -> [BTreeSet<&'static str>; 2] {
+fn calls_with_and_without_sync(durability: Durability, seed: u64) -> [BTreeSet<String>; 2] {
     let mut workload = Workload::sessions(seed, 150);
     for operation in &mut workload.operations {
         if let Operation::Reopen(reopening) = operation {
@@ -77,7 +69,7 @@ fn calls_with_and_without_sync(durability: Durability, seed: u64) -> [BTreeSet<&
 }
 
 /// The sets of [`calls_with_and_without_sync`], over several runs.
-fn calls_with_and_without_sync_in_runs(interval_ms: u64) -> [BTreeSet<&'static str>; 2] {
+fn calls_with_and_without_sync_in_runs(interval_ms: u64) -> [BTreeSet<String>; 2] {
     let timed = Durability::SyncedEvery { interval_ms };
     let mut all = [BTreeSet::new(), BTreeSet::new()];
     for seed in 1..=16 {
@@ -91,8 +83,8 @@ fn calls_with_and_without_sync_in_runs(interval_ms: u64) -> [BTreeSet<&'static s
 /// The kinds of calls that read the clock. The other calls make a sync themselves, or need no sync.
 const TIMED: [&str; 7] = [
     "record",
-    "forget entity",
-    "forget user",
+    "forget-entity",
+    "forget-user",
     "create",
     "delete",
     "add",
