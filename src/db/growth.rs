@@ -1,14 +1,25 @@
 //! The decision about a checkpoint, from the growth since the last checkpoint.
 //!
-//! A call that writes measures the growth twice: before its write, because it may have to wait, and after its write,
-//! because the write itself adds to the growth. The checkpoint measures the growth again under its lock, because a
-//! checkpoint of another thread may have ended in between.
+//! A call that writes measures the growth once, before its write. So a checkpoint that becomes due by a call begins at the
+//! next call that writes. The checkpoint measures the growth again under its lock, because a checkpoint of another thread
+//! may have ended in between.
 //!
 //! Invariant: a growth at which a call waits is a growth at which a checkpoint is due. In memory only: a crash leaves
 //! nothing of it.
 
 use crate::signals::checkpoint::Growth;
 use crate::{Background, Error, Options};
+
+/// The checkpoint that a call needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NeededCheckpoint {
+    /// No checkpoint is due.
+    None,
+    /// A checkpoint is due. The call need not wait for it.
+    Soon,
+    /// The call must wait for a checkpoint, unless the growth is less than this when the checkpoint begins.
+    First(Growth),
+}
 
 /// The limits of the growth. They do not change while the handle is open.
 #[derive(Debug)]
@@ -33,7 +44,7 @@ impl GrowthLimits {
             Background::Caller => due,
             Background::OwnThreads => Growth {
                 log_bytes: due.log_bytes.saturating_mul(limits.log_growth_factor_max),
-                state_bytes: due.state_bytes * limits.state_growth_factor_max,
+                state_bytes: due.state_bytes.saturating_mul(limits.state_growth_factor_max),
                 segments_len: due.segments_len.saturating_mul(limits.log_growth_factor_max),
             },
         };
@@ -49,27 +60,27 @@ impl GrowthLimits {
         self.due
     }
 
-    /// The checkpoint that a call makes before it writes: the least growth for it, or `None` if the call needs no
-    /// checkpoint. `growth` is the growth before the call, `adding_bytes` returns the most bytes of states that the
-    /// call can add to it.
+    /// The checkpoint that a call needs. `growth` is the growth before the call, `adding_bytes` returns the most bytes of
+    /// states that the call can add to it.
     ///
     /// # Errors
     /// The error of `adding_bytes`.
-    pub(super) fn needed_before_write(
+    pub(super) fn needed_checkpoint(
         &self,
         growth: Growth,
         adding_bytes: impl FnOnce() -> Result<u64, Error>,
-    ) -> Result<Option<Growth>, Error> {
+    ) -> Result<NeededCheckpoint, Error> {
         if growth.reaches(self.wait) {
-            return Ok(Some(self.wait));
+            return Ok(NeededCheckpoint::First(self.wait));
         }
         // The batch of the next checkpoint must have room for the changes of this call too.
-        let has_room = growth.state_bytes + adding_bytes()? <= self.state_bytes_max;
-        Ok((!has_room).then_some(Growth::ANY))
-    }
-
-    /// Returns true if the checkpoint thread must make a checkpoint, given the growth after a call.
-    pub(super) fn is_due_after_write(&self, growth: Growth) -> bool {
-        growth.reaches(self.due)
+        if growth.state_bytes + adding_bytes()? > self.state_bytes_max {
+            return Ok(NeededCheckpoint::First(Growth::ANY));
+        }
+        Ok(if growth.reaches(self.due) {
+            NeededCheckpoint::Soon
+        } else {
+            NeededCheckpoint::None
+        })
     }
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use super::background::{WakeSignal, Workers};
 use super::collections::Collections;
-use super::growth::GrowthLimits;
+use super::growth::{GrowthLimits, NeededCheckpoint};
 use super::open::{self, Opened};
 use super::report::{RecoveryReport, TornTail};
 use crate::fs;
@@ -289,7 +289,6 @@ impl TidalDb {
         shared
             .events_set_back
             .fetch_add(ahead_len.into(), Ordering::Relaxed);
-        self.after_write();
         Ok(Receipt { set_back, ..receipt })
     }
 
@@ -336,9 +335,7 @@ impl TidalDb {
     fn forget(&self, forget: Forget) -> Result<Receipt, Error> {
         let adding_bytes = |state: &LedgerState| state.forget_bytes_max(forget);
         self.before_write(self.shared.options.clock.now_ms(), adding_bytes)?;
-        let receipt = self.shared.ledger.forget(forget)?;
-        self.after_write();
-        Ok(receipt)
+        self.shared.ledger.forget(forget)
     }
 
     /// Makes every acknowledged event and change of a collection durable.
@@ -442,7 +439,7 @@ impl TidalDb {
         self.sync_if_due(|| self.shared.options.clock.now_ms())
     }
 
-    /// Checks that the handle may write. Makes the checkpoint that this call needs before it writes, and the timed sync
+    /// Checks that the handle may write. Makes or requests the checkpoint that this call needs, and makes the timed sync
     /// if the caller does the background work. `adding_bytes` returns the most bytes that the call can add to the batch
     /// of the next checkpoint.
     fn before_write(
@@ -459,12 +456,20 @@ impl TidalDb {
         }
         shared.ledger.check_open()?;
         let growth = shared.checkpointer.growth(&shared.ledger);
-        let needed = shared.growth_limits.needed_before_write(growth, || {
+        let needed = shared.growth_limits.needed_checkpoint(growth, || {
             let adding_bytes = adding_bytes(&shared.ledger.state);
             adding_bytes.map_err(|error| shared.ledger.poison.fail_unreadable(error))
         })?;
-        if let Some(least) = needed {
-            shared.checkpoint(CheckpointTrigger::Grown(least))?;
+        match needed {
+            NeededCheckpoint::None => {}
+            NeededCheckpoint::Soon => {
+                if let Some(wake_signal) = &self.wake_signal {
+                    wake_signal.request_checkpoint();
+                }
+            }
+            NeededCheckpoint::First(least) => {
+                shared.checkpoint(CheckpointTrigger::Grown(least))?;
+            }
         }
         self.sync_if_due(|| now_ms)
     }
@@ -483,17 +488,6 @@ impl TidalDb {
             }
         }
         Ok(())
-    }
-
-    /// Requests a checkpoint of the background thread if one is due after this call.
-    fn after_write(&self) {
-        let Some(wake_signal) = &self.wake_signal else {
-            return;
-        };
-        let growth = self.shared.checkpointer.growth(&self.shared.ledger);
-        if self.shared.growth_limits.is_due_after_write(growth) {
-            wake_signal.request_checkpoint();
-        }
     }
 
     fn stop_workers(&self) {

@@ -82,19 +82,20 @@ impl GroupCommit {
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
         }
-        let is_durable = is_durable();
-        let checked = if is_durable { Ok(()) } else { may_sync() };
-        if is_durable || checked.is_err() {
-            if !state.has_leader {
-                // This thread may have been woken to lead, and it does not lead. Another thread must.
-                self.group(state.begun + 1).notify_one();
-            }
-            return checked.map(|()| WaitResult::Durable);
+        let result = if is_durable() {
+            Ok(WaitResult::Durable)
+        } else {
+            may_sync().map(|()| WaitResult::Leader {
+                last_synced_len: state.last_synced_len,
+            })
+        };
+        if let Ok(WaitResult::Leader { .. }) = result {
+            state.has_leader = true;
+        } else if !state.has_leader {
+            // This thread may have been woken to lead, and it does not lead. Another thread must.
+            self.group(state.begun + 1).notify_one();
         }
-        state.has_leader = true;
-        Ok(WaitResult::Leader {
-            last_synced_len: state.last_synced_len,
-        })
+        result
     }
 
     /// Gathers and syncs as the leader. On return, also after a panic, this thread is not the leader any more.

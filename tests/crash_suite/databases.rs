@@ -117,7 +117,7 @@ fn memory_of(dir: PathBuf) -> MemoryStore {
 
 /// The sweep of the case `name`, in the child process of the case. `start` holds the further arguments of the child.
 pub(crate) fn sweep_of_case(name: &str, start: &[OsString]) -> CaseResult<CrashSweep> {
-    let none = || format!("no case is named {name:?}");
+    let none = || format!("no case has the name {name:?}");
     let mut parts = name.split('/');
     let (Some(database), Some(policy)) = (parts.next(), parts.next()) else {
         return Err(none());

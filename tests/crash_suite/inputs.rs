@@ -100,7 +100,7 @@ const CASES: [InputCase; 13] = [
         content: Vec::new,
         script: r#""$0" --exact no/such/case"#,
         status: 2,
-        expected: "no case is named \"no/such/case\"",
+        expected: "no case has the name \"no/such/case\"",
     },
     InputCase {
         name: "no-directory-for-temporary-files",

@@ -50,7 +50,15 @@ fn seconds(time: Duration) -> String {
     format!("{:.3}", time.as_secs_f64())
 }
 
-pub(super) fn of(report: &Report) -> String {
+impl Report {
+    /// The report as JSON:
+    #[doc = include_str!("json.md")]
+    pub fn json(&self) -> String {
+        of(self)
+    }
+}
+
+fn of(report: &Report) -> String {
     let mut fields = vec![
         ("format", text("tidaldb-crash-report")),
         ("version", "1".to_owned()),

@@ -183,22 +183,6 @@ impl Report {
         self.reason_not_clean().is_none()
     }
 
-    /// The matrix and the findings, for a terminal of 100 columns.
-    pub fn terminal(&self) -> String {
-        terminal::of(self)
-    }
-
-    /// The report as JSON:
-    #[doc = include_str!("json.md")]
-    pub fn json(&self) -> String {
-        json::of(self)
-    }
-
-    /// The report as one HTML page that needs no other file, no network and no script.
-    pub fn html(&self) -> String {
-        page::page(self)
-    }
-
     fn maps(&self) -> impl Iterator<Item = (usize, &ReportedSweep)> {
         self.sweeps.iter().enumerate().filter(|(_, it)| it.has_map())
     }

@@ -8,8 +8,15 @@ use super::{LiveStatus, Report, SiteOutcome, map, terminal};
 
 const STYLE: &str = include_str!("page.css");
 
+impl Report {
+    /// The report as one HTML page that needs no other file, no network and no script.
+    pub fn html(&self) -> String {
+        page(self)
+    }
+}
+
 /// The page of `report`.
-pub(super) fn page(report: &Report) -> String {
+fn page(report: &Report) -> String {
     let title = escaped(format_args!("Crash report: {}", report.title));
     let findings = EqualFindings::of(report);
     let mut body = element("h1", &title) + &summary(report) + &map::legend();

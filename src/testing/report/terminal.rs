@@ -9,7 +9,14 @@ use super::{FINDINGS_SHOWN_MAX, Report, ReportTotals};
 
 const COLUMNS: &str = "in the work|✓ recovered|✗ findings|– left out|in recovery";
 
-pub(super) fn of(report: &Report) -> String {
+impl Report {
+    /// The matrix and the findings, for a terminal of 100 columns.
+    pub fn terminal(&self) -> String {
+        of(self)
+    }
+}
+
+fn of(report: &Report) -> String {
     let mut text = String::new();
     for (number, (sweep, finding)) in (1..).zip(report.findings().take(FINDINGS_SHOWN_MAX)) {
         let finding = finding.to_string();

@@ -5,19 +5,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::code::{code_of, is_part_of_word};
 use super::{Rule, Sources, difference};
-
-/// The modules that a user's test needs.
-const USER_MODULES: &str = "crash_injector sim_disk workload plan sweep oracle conformance report faults";
 
 pub(super) const LAB: Rule = Rule {
     name: "the modules of the kit that a user's test needs do not import the project's own campaigns",
     findings: |sources| {
         let imports = Imports::read(sources);
         let paths = imports.paths.iter().filter(|(file, path, _)| {
-            let is_of_user = USER_MODULES
-                .split(' ')
-                .any(|module| file.starts_with(&format!("testing/{module}/")));
+            let is_of_user = file.starts_with("testing/") && !file.starts_with("testing/lab/");
             is_of_user && path.starts_with(&["testing".to_owned(), "lab".to_owned()])
         });
         paths
@@ -27,6 +23,7 @@ pub(super) const LAB: Rule = Rule {
     planted: &[
         "src/testing/plan/text.rs |  | use super::super::lab::TempDir;\n | plan/text.rs imports testing::lab::TempDir",
         "src/testing/faults/mod.rs |  | use crate::testing::{lab, Plan};\n | faults/mod.rs imports testing::lab",
+        "src/testing/model/list.rs |  | fn f() { crate::testing::lab::TempDir::new(\"\"); }\n | list.rs imports testing::lab",
     ],
 };
 
@@ -83,13 +80,21 @@ pub(super) const LAYERS: Rule = Rule {
         if !sources.text("CONTRIBUTING.md").contains(&drawing) {
             findings.push("CONTRIBUTING.md shows other layers".to_owned());
         }
+        let renames = sources.crate_files().filter(|(_, text)| {
+            let code = code_of(text);
+            ["crate as ", "super as ", "extern crate"]
+                .iter()
+                .any(|rename| code.contains(rename))
+        });
+        findings.extend(renames.map(|(file, _)| format!("{file} renames the crate or a module above it")));
         for (&file, targets) in &edges {
             let Some(layer) = layer_of(file) else {
                 let is_placed = file.starts_with("testing/") || matches!(file, "lib.rs" | "signals/mod.rs");
                 findings.extend((!is_placed).then(|| format!("{file} is in no layer")));
                 continue;
             };
-            for target in targets {
+            // The rule for hooks checks each mention of the kit.
+            for target in targets.iter().filter(|target| !target.starts_with("testing/")) {
                 if layer_of(target).is_none_or(|below| below > layer) {
                     findings.push(format!("{file} imports from {target}"));
                 }
@@ -100,7 +105,10 @@ pub(super) const LAYERS: Rule = Rule {
     planted: &[
         "src/states/mod.rs |  | use crate::cohort::CohortEntity;\n | states/mod.rs imports from cohort/mod.rs",
         "src/schema/mod.rs |  | use crate::entities::CoEngagementIndex;\n | schema/mod.rs imports from entities/co_engagement.rs",
-        "src/wal/log.rs |  | use crate::testing::SimDisk;\n | wal/log.rs imports from testing/sim_disk",
+        "src/wal/log.rs |  | use crate::db;\n | wal/log.rs imports from db/mod.rs",
+        "src/wal/log.rs |  | fn f(db: &crate::db::TidalDb) {}\n | wal/log.rs imports from db/handle.rs",
+        "src/wal/log.rs |  | fn f() { super::super::db::TidalDb::open(); }\n | wal/log.rs imports from db/handle.rs",
+        "src/wal/log.rs |  | use crate as root;\n | wal/log.rs renames the crate",
         "src/new.rs |  | use crate::Error;\n | new.rs is in no layer",
         "CONTRIBUTING.md | cohort entities\n |  | CONTRIBUTING.md shows other layers",
     ],
@@ -136,16 +144,17 @@ impl<'a> Imports<'a> {
             .collect();
         let mut paths = Vec::new();
         for (file, text) in sources.crate_files() {
-            for item in text.split('\n').collect::<Vec<_>>().join(" ").split(';') {
-                let Some((before, tree)) = item.rsplit_once("use ") else {
-                    continue;
-                };
+            let code = code_of(text).replace('\n', " ");
+            for item in code.split(';') {
+                let (before, tree) = item.rsplit_once("use ").unwrap_or((item, ""));
                 let is_public = before
                     .trim_end()
                     .rsplit([' ', '}'])
                     .next()
                     .is_some_and(|it| it.starts_with("pub"));
-                for path in paths_of(tree) {
+                let imports = paths_of(tree).into_iter().map(|path| (path, is_public));
+                let qualified = qualified_paths(before).map(|path| (path, false));
+                for (path, is_public) in imports.chain(qualified) {
                     let path = absolute(&modules, &module_of(file), &path);
                     paths.extend(path.map(|path| (file, path, is_public)));
                 }
@@ -172,7 +181,9 @@ impl<'a> Imports<'a> {
             .rev()
             .find(|len| self.modules.contains_key(&path[..*len]))?;
         let file = self.modules[&path[..len]];
-        let name = path.get(len)?;
+        let Some(name) = path.get(len) else {
+            return Some(file);
+        };
         let exported = self
             .paths
             .iter()
@@ -208,6 +219,13 @@ fn absolute(
             modules.contains_key(&child).then(|| [module, path].concat())
         }
     }
+}
+
+/// The paths of several names in code without imports.
+fn qualified_paths(code: &str) -> impl Iterator<Item = Vec<String>> {
+    let paths = code.split(|letter| !is_part_of_word(letter) && letter != ':');
+    let paths = paths.map(|path| path.split("::").map(str::to_owned).collect::<Vec<_>>());
+    paths.filter(|path| path.len() > 1 && path.iter().all(|name| !name.is_empty()))
 }
 
 /// The paths of an import tree, for example of `a::{b, c::d as e}`.

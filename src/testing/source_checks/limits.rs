@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use super::code::code_of;
 use super::hooks::production_files;
 use super::{Rule, Sources};
 
@@ -158,7 +159,7 @@ fn numbers_of(file: &str, lines: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
     let mut in_constant = false;
     for line in lines {
-        let code = without_texts(line);
+        let code = code_of(line);
         if let Some((name, kind)) = constant(&code) {
             in_constant = name == "_" || NUMERIC.contains(&kind);
             if in_constant && name != "_" && !ARITHMETIC.contains(&file) {
@@ -186,27 +187,6 @@ fn constant(code: &str) -> Option<(&str, &str)> {
     let name = words.next()?.strip_suffix(':')?;
     let kind = words.next().unwrap_or_default().trim_end_matches(';');
     is_constant.then_some((name, kind))
-}
-
-/// The line without its comment and without the content of its string literals.
-fn without_texts(line: &str) -> String {
-    let mut code = String::new();
-    let mut letters = line.chars().peekable();
-    while let Some(letter) = letters.next() {
-        match letter {
-            '/' if letters.peek() == Some(&'/') => break,
-            '"' => {
-                while let Some(letter) = letters.next().filter(|letter| *letter != '"') {
-                    if letter == '\\' {
-                        letters.next();
-                    }
-                }
-                code.push_str("\"\"");
-            }
-            _ => code.push(letter),
-        }
-    }
-    code
 }
 
 /// The numbers in `code` that are not small. A shift of a number by a number counts as one number. The right side of

@@ -3,6 +3,7 @@
 //! Owns the reader of the files and the list of rules. Each rule has planted violations: changes of the sources that
 //! the rule must find. The reader skips build output, so a build of one of the packages does not change the results.
 
+mod code;
 mod hooks;
 mod imports;
 mod kit;

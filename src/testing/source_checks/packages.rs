@@ -1,6 +1,7 @@
 //! Rules for dependencies and unsafe code: the crate is safe Rust and uses only the standard library. Code that needs
 //! more is in a separate package, which no build of the crate includes.
 
+use super::code::{code_of, is_part_of_word};
 use super::{Rule, Sources};
 
 const MANIFEST: &str = "Cargo.toml";
@@ -63,7 +64,11 @@ pub(super) const SAFE_SOURCES: Rule = Rule {
         // A separate package may need unsafe code for the interface of a peer.
         let is_own = |(file, _): &(&str, &str)| !is_of_other_package(sources, file);
         for (file, text) in sources.rust("").filter(is_own) {
-            wrong.extend(lines_with_unsafe(text).map(|line| format!("{file}:{line} has unsafe code")));
+            wrong.extend(
+                lines_with_unsafe(text)
+                    .into_iter()
+                    .map(|line| format!("{file}:{line} has unsafe code")),
+            );
             let weakens = |level: &&&str| text.contains(&format!("{level}({}_code", "unsafe"));
             let level = LEVELS.iter().find(weakens);
             wrong.extend(level.map(|level| format!("{file} weakens the lint to {level}")));
@@ -137,26 +142,11 @@ fn is_of_other_package(sources: &Sources, file: &str) -> bool {
         .any(|folder| sources.0.contains_key(&format!("{folder}/Cargo.toml")))
 }
 
-/// The numbers of the lines of a source with the word `unsafe` in code, outside of comments and strings.
-fn lines_with_unsafe(source: &str) -> impl Iterator<Item = usize> {
-    let is_part = |letter: char| letter.is_alphanumeric() || letter == '_';
-    let has_word = move |(_, line): &(usize, &str)| {
-        let code = line.split("//").next().unwrap_or_default();
-        // Every second part is between quotes. No source has a raw string with the word.
-        code.split('"')
-            .step_by(2)
-            .any(|part| part.split(|letter| !is_part(letter)).any(|word| word == "unsafe"))
-    };
-    (1..)
-        .zip(source.lines())
-        .filter(has_word)
-        .map(|(number, _)| number)
-}
-
-#[test]
-fn the_word_unsafe_counts_only_in_code() {
-    let word = "unsafe";
-    let source =
-        format!("let a = 1; // {word} in a comment\nlet b = \"{word}\";\n{word} {{ a }}\n{word}_code\n");
-    assert_eq!(lines_with_unsafe(&source).collect::<Vec<_>>(), [3]);
+/// The numbers of the lines of a source with the word `unsafe` in code.
+fn lines_with_unsafe(source: &str) -> Vec<usize> {
+    let code = code_of(source);
+    let has_word =
+        |(_, line): &(usize, &str)| line.split(|it| !is_part_of_word(it)).any(|word| word == "unsafe");
+    let lines = (1..).zip(code.lines()).filter(has_word);
+    lines.map(|(number, _)| number).collect()
 }

@@ -398,11 +398,6 @@ impl CrashSweep {
         self.setup.plan()
     }
 
-    /// Runs the sweep.
-    pub fn run(&self) -> SweepReport {
-        run::run(self)
-    }
-
     /// Replays a case from its line, with the options, storage and files of this sweep. The work in the line is the
     /// named work of this sweep, or work that the line contains completely.
     ///

@@ -29,8 +29,15 @@ const SHRINKING_TIME: Duration = Duration::from_secs(90);
 /// The largest number of findings that are shrunk and whose images are written as files.
 const SHRUNK_MAX: usize = 3;
 
+impl CrashSweep {
+    /// Runs the sweep.
+    pub fn run(&self) -> SweepReport {
+        run(self)
+    }
+}
+
 /// Runs a sweep on its own threads. The calling thread checks their heartbeats.
-pub(crate) fn run(sweep: &CrashSweep) -> SweepReport {
+fn run(sweep: &CrashSweep) -> SweepReport {
     let workers = sweep.bounds.workers;
     let running = Arc::new(RunningSweep::new(sweep.setup.clone(), sweep.bounds.clone()));
     let (sender, receiver) = mpsc::channel();

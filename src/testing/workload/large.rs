@@ -43,50 +43,58 @@ pub fn large_options() -> Options {
         .checkpoint_log_bytes(2 << 20)
 }
 
-pub(super) fn workload(seed: u64, events_len: usize) -> Workload {
-    let len = events_len.max(1);
-    let mut generator = LargeGenerator {
-        random: Random::new(seed),
-        entities: entities(2 * len),
-        len: len as u64,
-        now_ms: STANDARD_NOW_MS,
-        events: 0,
-        engaged: Vec::new(),
-    };
-    let name = b"large".to_vec();
-    let add = |entity| Operation::AddToCollection(name.clone(), EntityId(entity));
-    let operations = vec![
-        generator.record_once(events_len),
-        Operation::CreateCollection(name.clone()),
-        generator.record(events_len),
-        Operation::Checkpoint,
-        add(0),
-        generator.record(events_len / 2),
-        generator.record_in_cohorts(EntityId(1)),
-        Operation::ForgetEntity(EntityId(1)),
-        Operation::ForgetUser(UserId(1)),
-        generator.record(events_len / 4),
-        generator.forget_engaged(190),
-        generator.forget_engaged(185),
-        generator.forget_engaged(180),
-        generator.forget_engaged(175),
-        generator.record(events_len),
-        Operation::Sync,
-        Operation::Checkpoint,
-        add(1),
-        generator.record_longest(events_len),
-        generator.record(1),
-        generator.record(events_len / 4),
-        Operation::Checkpoint,
-        generator.record(events_len),
-        Operation::Checkpoint,
-        generator.record(events_len / 2),
-        // This record is the only frame of a tiny segment.
-        generator.record(21),
-        add(u64::MAX),
-        Operation::Checkpoint,
-    ];
-    Workload { operations }
+impl Workload {
+    /// A workload of few operations over [`large_schema`], with calls of `events_len` events on as many entities, and
+    /// one call with eight times as many events. It follows from `seed` and `events_len` alone. With some thousand
+    /// events a signal has several pages in each shard, frames and checkpoints have hundreds of sectors, and a replay
+    /// has many thousand events.
+    ///
+    /// The workload is too long for a replay line. Sweep it with [`CrashSweep::named`](crate::testing::CrashSweep::named).
+    pub fn large(seed: u64, events_len: usize) -> Self {
+        let len = events_len.max(1);
+        let mut generator = LargeGenerator {
+            random: Random::new(seed),
+            entities: entities(2 * len),
+            len: len as u64,
+            now_ms: STANDARD_NOW_MS,
+            events: 0,
+            engaged: Vec::new(),
+        };
+        let name = b"large".to_vec();
+        let add = |entity| Operation::AddToCollection(name.clone(), EntityId(entity));
+        let operations = vec![
+            generator.record_once(events_len),
+            Operation::CreateCollection(name.clone()),
+            generator.record(events_len),
+            Operation::Checkpoint,
+            add(0),
+            generator.record(events_len / 2),
+            generator.record_in_cohorts(EntityId(1)),
+            Operation::ForgetEntity(EntityId(1)),
+            Operation::ForgetUser(UserId(1)),
+            generator.record(events_len / 4),
+            generator.forget_engaged(190),
+            generator.forget_engaged(185),
+            generator.forget_engaged(180),
+            generator.forget_engaged(175),
+            generator.record(events_len),
+            Operation::Sync,
+            Operation::Checkpoint,
+            add(1),
+            generator.record_longest(events_len),
+            generator.record(1),
+            generator.record(events_len / 4),
+            Operation::Checkpoint,
+            generator.record(events_len),
+            Operation::Checkpoint,
+            generator.record(events_len / 2),
+            // This record is the only frame of a tiny segment.
+            generator.record(21),
+            add(u64::MAX),
+            Operation::Checkpoint,
+        ];
+        Workload { operations }
+    }
 }
 
 /// `len` entities, about half of them in one shard, so that a small database has a shard of many pages.

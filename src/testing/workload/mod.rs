@@ -36,38 +36,6 @@ pub struct Workload {
     pub operations: Vec<Operation>,
 }
 
-impl Workload {
-    /// A workload of `operations_len` operations over [`standard_schema`] that follows from `seed` alone.
-    ///
-    /// Any twenty consecutive operations that begin at a multiple of twenty contain single events, batches, changes of
-    /// collections, one forget, a sync and a checkpoint. The weights of events are distinct, so that a score identifies
-    /// its events. Some events are out of order, and some are too late for every window. Ids include both ends of their
-    /// range. Usually milliseconds pass between events, sometimes hours or days, so that every window ring drops old
-    /// buckets. One event of fifty is ahead of the clock. About one call of a hundred [must be
-    /// refused](Operation::must_be_refused) because an event is too far ahead.
-    pub fn standard(seed: u64, operations_len: usize) -> Self {
-        standard::workload(seed, operations_len)
-    }
-
-    /// A workload of few operations over [`large_schema`], with calls of `events_len` events on as many entities, and
-    /// one call with eight times as many events. It follows from `seed` and `events_len` alone. With some thousand
-    /// events a signal has several pages in each shard, frames and checkpoints have hundreds of sectors, and a replay
-    /// has many thousand events.
-    ///
-    /// The workload is too long for a replay line. Sweep it with [`CrashSweep::named`](super::CrashSweep::named).
-    pub fn large(seed: u64, events_len: usize) -> Self {
-        large::workload(seed, events_len)
-    }
-
-    /// A standard workload in several sessions. Any sixteen consecutive operations contain at least one
-    /// [reopening](Reopening), and sometimes two or three in a row. The reopenings use all four [ends of a
-    /// session](SessionEnd) and change schema, bounds, sizes, policy and clock. The first event after a change of the
-    /// clock is ahead of the clock. Only a [`Driver`](super::sweep::Driver) can make the reopenings.
-    pub fn sessions(seed: u64, operations_len: usize) -> Self {
-        sessions::workload(seed, operations_len)
-    }
-}
-
 /// An event that owns its cohorts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {

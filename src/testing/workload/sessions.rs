@@ -40,29 +40,35 @@ const ENDS: [EndKind; 7] = [
     EndKind::Random,
 ];
 
-pub(super) fn workload(seed: u64, operations_len: usize) -> Workload {
-    let mut generator = SessionGenerator {
-        random: Random::new(seed.rotate_left(17) ^ 0x7365_7373_696f_6e73),
-        ends: Vec::new(),
-        appended_signals: 0,
-        shift_ms: 0,
-        clock_was_moved: false,
-        now_ms: STANDARD_NOW_MS,
-    };
-    let mut operations = Vec::with_capacity(operations_len);
-    let mut remaining = generator.session_len();
-    for operation in standard::workload(seed, operations_len).operations {
-        if remaining == 0 {
-            for _ in 0..*generator.random.pick(&[1, 1, 1, 2, 3]) {
-                operations.push(Operation::Reopen(generator.reopening()));
+impl Workload {
+    /// A standard workload in several sessions. Any sixteen consecutive operations contain at least one
+    /// [reopening](Reopening), and sometimes two or three in a row. The reopenings use all four [ends of a
+    /// session](SessionEnd) and change schema, bounds, sizes, policy and clock. The first event after a change of the
+    /// clock is ahead of the clock. Only a [`Driver`](crate::testing::sweep::Driver) can make the reopenings.
+    pub fn sessions(seed: u64, operations_len: usize) -> Self {
+        let mut generator = SessionGenerator {
+            random: Random::new(seed.rotate_left(17) ^ 0x7365_7373_696f_6e73),
+            ends: Vec::new(),
+            appended_signals: 0,
+            shift_ms: 0,
+            clock_was_moved: false,
+            now_ms: STANDARD_NOW_MS,
+        };
+        let mut operations = Vec::with_capacity(operations_len);
+        let mut remaining = generator.session_len();
+        for operation in Workload::standard(seed, operations_len).operations {
+            if remaining == 0 {
+                for _ in 0..*generator.random.pick(&[1, 1, 1, 2, 3]) {
+                    operations.push(Operation::Reopen(generator.reopening()));
+                }
+                remaining = generator.session_len();
             }
-            remaining = generator.session_len();
+            operations.push(generator.adapted(operation));
+            remaining -= 1;
         }
-        operations.push(generator.adapted(operation));
-        remaining -= 1;
+        operations.truncate(operations_len);
+        Workload { operations }
     }
-    operations.truncate(operations_len);
-    Workload { operations }
 }
 
 struct SessionGenerator {

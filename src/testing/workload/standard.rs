@@ -150,29 +150,39 @@ const OPERATION_MIX: [OperationKind; 20] = {
     ]
 };
 
-pub(super) fn workload(seed: u64, operations_len: usize) -> Workload {
-    let mut generator = Generator {
-        random: Random::new(seed),
-        ahead: 0,
-        clock_random: Random::new(!seed),
-        events: 0,
-        now_ms: STANDARD_NOW_MS,
-        forgets: 0,
-        engaged: Vec::new(),
-        collections: BTreeMap::new(),
-    };
-    let mut operations = Vec::with_capacity(operations_len);
-    while operations.len() < operations_len {
-        let mut kinds = OPERATION_MIX;
-        generator.random.shuffle(&mut kinds);
-        if generator.forgets % 4 == 1 {
-            move_checkpoint_after_forget(&mut kinds);
+impl Workload {
+    /// A workload of `operations_len` operations over [`standard_schema`] that follows from `seed` alone.
+    ///
+    /// Any twenty consecutive operations that begin at a multiple of twenty contain single events, batches, changes of
+    /// collections, one forget, a sync and a checkpoint. The weights of events are distinct, so that a score identifies
+    /// its events. Some events are out of order, and some are too late for every window. Ids include both ends of their
+    /// range. Usually milliseconds pass between events, sometimes hours or days, so that every window ring drops old
+    /// buckets. One event of fifty is ahead of the clock. About one call of a hundred [must be
+    /// refused](Operation::must_be_refused) because an event is too far ahead.
+    pub fn standard(seed: u64, operations_len: usize) -> Self {
+        let mut generator = Generator {
+            random: Random::new(seed),
+            ahead: 0,
+            clock_random: Random::new(!seed),
+            events: 0,
+            now_ms: STANDARD_NOW_MS,
+            forgets: 0,
+            engaged: Vec::new(),
+            collections: BTreeMap::new(),
+        };
+        let mut operations = Vec::with_capacity(operations_len);
+        while operations.len() < operations_len {
+            let mut kinds = OPERATION_MIX;
+            generator.random.shuffle(&mut kinds);
+            if generator.forgets % 4 == 1 {
+                move_checkpoint_after_forget(&mut kinds);
+            }
+            let remaining = operations_len - operations.len();
+            let kinds = kinds.into_iter().take(remaining);
+            operations.extend(kinds.map(|kind| generator.operation(kind)));
         }
-        let remaining = operations_len - operations.len();
-        let kinds = kinds.into_iter().take(remaining);
-        operations.extend(kinds.map(|kind| generator.operation(kind)));
+        Workload { operations }
     }
-    Workload { operations }
 }
 
 /// Moves the checkpoint directly after the forget, so that some records of co-engagement still have forgotten entries.
