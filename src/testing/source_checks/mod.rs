@@ -4,6 +4,7 @@
 //! the rule must find. The reader skips build output, so a build of one of the packages does not change the results.
 
 mod code;
+mod documents;
 mod hooks;
 mod imports;
 mod kit;
@@ -45,6 +46,7 @@ const RULES: &[Rule] = &[
     packages::SAFE_SOURCES,
     packages::OTHER_PACKAGES,
     words::RULE,
+    documents::RULE,
 ];
 
 /// The sources below `src` and `tests`, `build.rs`, CONTRIBUTING.md, and every manifest. Maps the path from the root, with `/` between

@@ -150,7 +150,7 @@ fn a_grandchild_that_drops_its_copy_changes_nothing_for_the_parent(root: &Path) 
 type WriteCall = fn(&TidalDb) -> Result<(), Error>;
 
 /// Every call that writes. Expects that the collection has the member 0.
-const WRITES: [(&str, WriteCall); 11] = [
+const WRITES: &[(&str, WriteCall)] = &[
     ("record", |db| db.record(&event(900)).map(drop)),
     ("record_batch", |db| {
         db.record_batch(&[event(901), event(902)]).map(drop)
@@ -196,7 +196,7 @@ fn every_write_is_refused(root: &Path, policy: Durability) {
         let (db, mut acknowledged) =
             open_and_work(&path, options().durability(policy).background(background), 0..3);
         let mut wrong = Vec::new();
-        for (next, (name, call)) in (1..).zip(WRITES) {
+        for (next, &(name, call)) in (1..).zip(WRITES) {
             let before = tree(&path);
             if let Err(text) = first_call_of_a_child(&db, &path, policy, name, call) {
                 wrong.push(format!("{name}: {text}"));
