@@ -31,7 +31,7 @@ fn findings(sources: &Sources) -> Vec<String> {
                 file == name || file.ends_with(&format!("/{name}")) || file.starts_with(&below)
             });
             findings.extend((!exists).then(|| format!("{name} does not exist")));
-        } else if !name.contains('/') && !name.ends_with(".toml") {
+        } else if !name.contains('/') && extension(name) != Some("toml") {
             let parts = name.split([':', '.']);
             let missing = parts.map(|part| part.trim_end_matches("()"));
             let missing = missing.filter(|part| !is_known(part, &words));
@@ -71,7 +71,11 @@ fn is_name(quoted: &str) -> bool {
 /// Returns true for the path of a Rust source, and of a folder of sources. `NAME` in a path stands for any name.
 fn is_path(name: &str) -> bool {
     let is_folder = name.starts_with("src/") && !name.contains('.');
-    (is_folder || name.ends_with(".rs")) && !name.contains("NAME")
+    (is_folder || extension(name) == Some("rs")) && !name.contains("NAME")
+}
+
+fn extension(name: &str) -> Option<&str> {
+    name.rsplit_once('.').map(|(_, extension)| extension)
 }
 
 /// All words of the sources.

@@ -6,6 +6,7 @@
 //!
 //! The rule reads lines and relies on the formatter: the first and the last line of an item have the same indentation.
 
+use super::code::{code_of, is_part_of_word};
 use super::{Rule, Sources, is_of_tests};
 use crate::testing::CrashPoint;
 
@@ -71,6 +72,7 @@ pub(super) const RULE: Rule = Rule {
         "src/threads.rs | inherit(body); |  | in spawn of src/threads.rs occurs 0 times",
         "src/threads.rs | let body = crate | let other = crate | not listed",
         // Any other mention of `testing`, and any other cfg.
+        "src/signals/hot.rs |  | use crate::testing as kit;\n | mentions",
         "src/signals/hot.rs |  | use crate::testing::SimDisk;\n | mentions `testing`",
         "src/signals/hot.rs |  | #[cfg(unix)]\nfn f() {}\n | a cfg",
         "src/signals/hot.rs |  | #![cfg(unix)]\n | a cfg",
@@ -145,6 +147,10 @@ fn findings(sources: &Sources) -> Vec<String> {
     for (file, lines) in &production_files(sources) {
         for (index, line) in lines.iter().map(|line| line.trim()).enumerate() {
             let mentions = |words: &[&str]| words.iter().any(|word| line.contains(word));
+            let code = code_of(line);
+            let has_module_name = code
+                .split(|it| !is_part_of_word(it))
+                .any(|word| word == "testing");
             let fault = if index > 0 && lines[index - 1].trim() == GATE {
                 let function = function_around(lines, index).map_or("-", |(_, name)| name);
                 let here = (*file, function, line);
@@ -161,7 +167,7 @@ fn findings(sources: &Sources) -> Vec<String> {
             } else if line != GATE && mentions(CFG) {
                 Some("a cfg in a production module")
             } else {
-                mentions(TESTING).then_some("a production module mentions `testing`")
+                (mentions(TESTING) || has_module_name).then_some("a production module mentions `testing`")
             };
             findings.extend(fault.map(|fault| format!("{file}:{}: {fault}", index + 1)));
         }

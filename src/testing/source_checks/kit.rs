@@ -3,7 +3,7 @@
 //! The kit works in parallel tests without any set-up. It has no process-wide state that one test could change for
 //! another. It reads one environment variable, which it sets for its own child processes.
 
-use super::{Rule, Sources, difference};
+use super::{Rule, difference};
 
 pub(super) const LINES_MAX: usize = 600;
 
@@ -22,13 +22,18 @@ pub(super) const FILE_LENGTH: Rule = Rule {
 };
 
 pub(super) const VARIABLES: Rule = Rule {
-    name: "the kit reads no environment variable except the orders of its child processes",
+    name: "the crate reads no environment variable except the orders of the kit's child processes",
     findings: |sources| {
-        let found = lines_of_the_kit(sources, &["env::var", "env::set_var", "option_env!"]);
-        difference(&found, &["process/child.rs: let orders = env::var_os(ORDERS)?;"])
+        let words = ["env::var", "env::set_var", "option_env!"];
+        let found = matching_lines(sources.crate_files(), &words);
+        difference(
+            &found,
+            &["testing/process/child.rs: let orders = env::var_os(ORDERS)?;"],
+        )
     },
     planted: &[
         "src/testing/plan/mod.rs |  | let seed = env::var(\"SEED\");\n | env::var(\"SEED\"); is not listed",
+        "src/db/open.rs |  | let seed = std::env::var(\"SEED\");\n | env::var(\"SEED\"); is not listed",
         "src/testing/process/child.rs | env::var_os(ORDERS) | other() | is listed but missing",
     ],
 };
@@ -51,7 +56,7 @@ const STATIC_ITEMS: &[&str] = &[
 pub(super) const STATICS: Rule = Rule {
     name: "the kit has no process-wide state by which one test could affect another",
     findings: |sources| {
-        let mut lines = lines_of_the_kit(sources, &["static "]);
+        let mut lines = matching_lines(sources.kit(), &["static "]);
         let starts = [": static ", ") static ", "pub static "];
         lines.retain(|line| starts.iter().any(|start| line.contains(start)));
         let item = |line: String| line.split(" = ").next().unwrap_or_default().to_owned();
@@ -63,10 +68,10 @@ pub(super) const STATICS: Rule = Rule {
     ],
 };
 
-/// The lines of the kit, without its tests, that contain one of `words`, as `file: line`.
-fn lines_of_the_kit(sources: &Sources, words: &[&str]) -> Vec<String> {
+/// The lines of code that contain one of `words`, as `file: line`.
+fn matching_lines<'a>(files: impl Iterator<Item = (&'a str, &'a str)>, words: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
-    for (file, text) in sources.kit() {
+    for (file, text) in files {
         let code = text.lines().map(str::trim).filter(|line| !line.starts_with("//"));
         let matching = code.filter(|line| words.iter().any(|word| line.contains(word)));
         found.extend(matching.map(|line| format!("{file}: {line}")));

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use super::code::code_of;
 use super::{Rule, Sources, is_of_tests};
 
 /// Modules whose file is beside their folder. The contract fixes the places of these files.
@@ -24,11 +25,12 @@ pub(super) const RULE: Rule = Rule {
                 findings.push(format!("{file} is beside its folder"));
             }
             let is_in_checks = file.starts_with("src/testing/source_checks/");
-            let has_tests = text.lines().any(|line| line.trim() == "#[test]");
+            let code: String = code_of(text).split_whitespace().collect();
+            let has_tests = code.contains("#[test]") || code.contains("::test]");
             if has_tests && !is_of_tests(file) && !is_in_checks {
                 findings.push(format!("{file} holds tests"));
             }
-            if !is_in_checks && text.lines().any(|line| line.trim().starts_with("#[path")) {
+            if code.contains("#[path=") || code.contains(",path=") {
                 findings.push(format!("{file} declares a module at another path"));
             }
         }
@@ -37,6 +39,8 @@ pub(super) const RULE: Rule = Rule {
     planted: &[
         "src/decay/part.rs |  | fn f() {} | src/decay.rs is beside its folder",
         "src/decay.rs |  | #[test]\nfn f() {}\n | src/decay.rs holds tests",
+        "src/decay.rs |  | #[test] #[should_panic]\nfn f() {}\n | src/decay.rs holds tests",
+        "src/decay.rs |  | #[cfg_attr(test, path = \"x.rs\")]\nmod x;\n | src/decay.rs declares a module at another path",
         "src/decay.rs |  | #[path = \"x.rs\"]\nmod x;\n | src/decay.rs declares a module at another path",
     ],
 };
