@@ -8,36 +8,39 @@ use tidaldb::testing::sim_disk::{DiskModel, Image, Side};
 use tidaldb::testing::{CrashPoint, SimDisk, run_to_crash};
 use tidaldb::{Background, CohortId, EntityId, Error, Options, Schema, Signal, SignalEvent, TidalDb, UserId};
 
-/// Promises: an acknowledged like survives, and an item has at most one like, also if a client repeats a call.
+const DAY_MS: i64 = 86_400_000;
+
+/// Promises: an acknowledged like survives, the set "liked" has exactly the items with a like, and no item gets a
+/// second like, also if a client repeats a call days later.
 struct Likes(TidalDb);
 
 impl Likes {
     /// Opens the database, and records the like of each item that a crash left in the set without one.
-    fn open(disk: &SimDisk) -> Result<Self, Error> {
-        let schema = Schema::new().signal(Signal::new("like").half_life_ms(60_000).positive());
-        let options = Options::new(schema)
+    fn open(disk: &SimDisk, now_ms: i64) -> Result<Self, Error> {
+        // With this half-life a score stays above 0 for decades. A score of 0 means that the item has no like.
+        let like = Signal::new("like").half_life_ms(30 * DAY_MS as u64);
+        let options = Options::new(Schema::new().signal(like.positive()))
             .preallocate_bytes(0)
             .background(Background::Caller);
         let likes = Self(TidalDb::open("/likes", options.files(Arc::new(disk.clone())))?);
         match likes.0.collection_members("liked") {
-            Ok(liked) => liked.into_iter().try_for_each(|item| likes.like(item))?,
-            Err(_) => likes.0.create_collection("liked")?,
+            Err(Error::UnknownCollection { .. }) => likes.0.create_collection("liked")?,
+            liked => liked?.into_iter().try_for_each(|item| likes.like(item, now_ms))?,
         }
         Ok(likes)
     }
 
-    fn like(&self, item: EntityId) -> Result<(), Error> {
+    fn like(&self, item: EntityId, now_ms: i64) -> Result<(), Error> {
         self.0.add_to_collection("liked", item)?;
-        if self.likes(item)? == 0 {
-            let event = SignalEvent::new(self.0.signal("like")?, item, 0).with_user(UserId(1));
+        if self.score(item, now_ms)? == 0.0 {
+            let event = SignalEvent::new(self.0.signal("like")?, item, now_ms).with_user(UserId(1));
             self.0.record(&event.with_cohorts(&[CohortId(1)]))?;
         }
         Ok(())
     }
 
-    /// The likes of the last 24 hours.
-    fn likes(&self, item: EntityId) -> Result<u64, Error> {
-        self.0.windowed_count(item, self.0.signal("like")?, 0, 24, 0)
+    fn score(&self, item: EntityId, now_ms: i64) -> Result<f64, Error> {
+        self.0.score(item, self.0.signal("like")?, 0, now_ms)
     }
 }
 
@@ -45,28 +48,26 @@ impl Likes {
 type AcknowledgedLikes = RefCell<Vec<(EntityId, u64)>>;
 
 fn session(disk: &SimDisk, acknowledged: &AcknowledgedLikes) -> Result<(), Error> {
-    let likes = Likes::open(disk)?;
+    let likes = Likes::open(disk, 0)?;
     for item in [1, 2, 3].map(EntityId) {
-        likes.like(item)?;
+        likes.like(item, 0)?;
         acknowledged.borrow_mut().push((item, disk.operations_len()));
         likes.0.checkpoint()?;
     }
     Ok(())
 }
 
-/// Checks the promises on the image of a crash that came after so many disk operations.
+/// Checks the promises on an image, two days later. The crash came after `operations_len` disk operations.
 fn check(image: &Image, acknowledged: &AcknowledgedLikes, operations_len: u64) -> Result<(), Error> {
-    let likes = Likes::open(&SimDisk::from_image(image))?;
-    for (item, _) in acknowledged
-        .borrow()
-        .iter()
-        .filter(|(_, at)| *at <= operations_len)
-    {
-        assert_eq!(likes.likes(*item)?, 1, "the acknowledged like of {item:?}");
-    }
+    let (likes, now_ms) = (Likes::open(&SimDisk::from_image(image), 2 * DAY_MS)?, 2 * DAY_MS);
     for item in [1, 2, 3].map(EntityId) {
-        likes.like(item)?;
-        assert_eq!(likes.likes(item)?, 1, "{item:?} after a repeated call");
+        let is_liked = likes.0.collection_members("liked")?.contains(&item);
+        assert_eq!(likes.score(item, now_ms)? > 0.0, is_liked, "the like of {item:?}");
+        let is_acknowledged = |(other, at): &_| *other == item && *at <= operations_len;
+        assert!(is_liked || !acknowledged.borrow().iter().any(is_acknowledged));
+        likes.like(item, now_ms)?;
+        // The score of one like is 0.95 to 1, of two likes at least 1.9.
+        assert!((0.9..=1.0).contains(&likes.score(item, now_ms)?), "{item:?}");
     }
     Ok(())
 }
