@@ -171,7 +171,7 @@ pub enum Error {
         /// The engine's error.
         source: Box<dyn StdError + Send + Sync>,
     },
-    /// The call failed and may have been applied. After a reopen it is applied once or not at all, never in part and
+    /// The call failed and may have been applied. After reopening it is applied once or not at all, never in part and
     /// never twice. See [`Error::outcome_is_unknown`].
     OutcomeUnknown {
         /// The receipt of a call that records or forgets; `None` for a change of a collection.
@@ -200,7 +200,7 @@ impl Error {
     /// Returns true if the call may have been applied: it is of the kind [`Error::OutcomeUnknown`].
     ///
     /// Any other error of a call that records, forgets or changes a collection means a refusal: nothing was changed,
-    /// also after a reopen. The call can be repeated when the cause has been removed; after `Poisoned` or `Closed`, on
+    /// also after reopening. The call can be repeated when the cause has been removed; after `Poisoned` or `Closed`, on
     /// a reopened handle. `sync`, `checkpoint` and `close` change no data, so they never return this error.
     ///
     /// # Examples
@@ -209,7 +209,7 @@ impl Error {
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// use tidaldb::{EntityId, Error, Options, Schema, Signal, SignalEvent, TidalDb};
     ///
-    /// /// Records the event exactly once, also after a disk failure. Returns the usable handle. If the reopen fails, the
+    /// /// Records the event exactly once, also after a disk failure. Returns the usable handle. If reopening fails, the
     /// /// error holds the receipt, to continue later.
     /// fn record_once(
     ///     mut db: TidalDb,

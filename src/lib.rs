@@ -38,7 +38,7 @@
 //! ```
 //!
 //! # After a crash
-//! The state after a reopen equals every event up to some sequence number applied exactly once, without a gap.
+//! The state after reopening equals every event up to some sequence number applied exactly once, without a gap.
 //! [`Durability`] gives the least such number. A call is one frame of the log, which is wholly recovered or wholly
 //! absent.
 //!

@@ -7,7 +7,7 @@ use crate::fs::{FileAccess, RealFiles};
 use crate::limits::{CHECKPOINT_STATE_BYTES_MAX, Limits, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use crate::{Error, Schema};
 
-/// The promise of an acknowledgement. Under each policy, the state after a reopen equals every event up to some
+/// The promise of an acknowledgement. Under each policy, the state after reopening equals every event up to some
 /// sequence number R applied exactly once, without a gap. The policy gives the least R:
 ///
 /// | policy | after a process crash | after a power loss |

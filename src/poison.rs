@@ -7,6 +7,10 @@
 //! [`Poison::attempt`] or [`Poison::complete`]. So an error or a panic ends writing before the caller releases its
 //! locks. This holds also for a panic in a destructor during unwinding. Every read calls [`Poison::check_read`].
 //!
+//! A guard detects the panic of a step: only the return of the step disarms the guard. The code asks neither
+//! `std::thread::panicking()` nor the poison flag of a lock. In a destructor that runs during unwinding, `panicking()`
+//! is true also if the step succeeds, and a panic of the step does not poison the locks that the step takes.
+//!
 //! In memory only: a crash leaves nothing of it.
 
 use std::sync::atomic::{AtomicU8, Ordering};

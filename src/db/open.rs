@@ -36,7 +36,7 @@ use crate::signals::ledger::replay::Replay;
 use crate::signals::ledger::{LedgerState, SignalLedger};
 use crate::storage::{FileStore, GuardedStorage, StorageEngine, WriteBatch, keys};
 use crate::wal::history::History;
-use crate::wal::recovery::{self, LogFacts};
+use crate::wal::recovery::{self, CheckpointRecord};
 use crate::wal::{Log, LogOptions};
 use crate::{Error, Options, Schema};
 
@@ -46,7 +46,7 @@ const STORE_NAME: &str = "store";
 
 /// The parts of an opened database.
 pub(super) struct Opened {
-    /// The schema in force.
+    /// The current schema.
     pub(super) schema: Schema,
     pub(super) ledger: SignalLedger,
     pub(super) checkpointer: Checkpointer,
@@ -146,16 +146,19 @@ pub(super) fn open(
     let changes_bounds = bounds != *schema.co_engagement_config();
     // The frames were recorded under the persisted bounds. Under other bounds replay would give another state.
     let mut state = LedgerState::new(&schema.clone().co_engagement(bounds), &options.limits)?;
-    let covered = restore::load(&mut state, storage)?;
+    let checkpoint = restore::load(&mut state, storage)?;
     let mut replay = Replay::new(
         &state,
         schema.signals().len(),
-        covered.sequence,
+        checkpoint.sequence,
         options.limits.replayed_changes_len_max,
     );
-    let recovered = recovery::read(&log_options, covered, stored_opening.stored_openings(), |frame| {
-        replay.apply(frame)
-    })?;
+    let recovered = recovery::read(
+        &log_options,
+        checkpoint,
+        stored_opening.stored_openings(),
+        |frame| replay.apply(frame),
+    )?;
     let replayed = replay.finish()?;
     let index = CollectionIndex::load(storage)?;
     if let (Some(promised), Some((path, offset))) = (replayed.collections, &recovered.last_frame)
@@ -178,7 +181,7 @@ pub(super) fn open(
         created,
         opening: opening.opening,
         earlier_openings: opening.earlier.clone(),
-        checkpoint_sequence: covered.sequence,
+        checkpoint_sequence: checkpoint.sequence,
         segments_found: recovered.segments_found,
         frames_replayed: replayed.frames,
         events_replayed: replayed.events,
@@ -193,7 +196,7 @@ pub(super) fn open(
         storage.flush()?;
     }
     // Storage gets its first record about the log after the name of the log directory is durable.
-    let name = DirName::durable_if(covered.log_exists);
+    let name = DirName::durable_if(checkpoint.log_exists);
     make_dir(options.files.as_ref(), &log_options.dir, name)?;
     recovered.repair()?;
     if !created {
@@ -202,7 +205,7 @@ pub(super) fn open(
         persist_opening(&opening, appends.then_some(&schema), storage)?;
     }
     let resumed = recovered.resume(opening.opening)?;
-    confirm_log(storage, covered)?;
+    confirm_log(storage, checkpoint)?;
 
     let poison = Arc::new(Poison::of(Arc::clone(owner)));
     let storage = Arc::new(GuardedStorage::new(engine, Arc::clone(&poison)));
@@ -214,7 +217,7 @@ pub(super) fn open(
         options.limits,
     );
     let log = Log::new(log_options, Arc::clone(&poison), resumed);
-    let checkpointer = Checkpointer::new(covered.sequence, replayed.frames, &state, &log, options.limits);
+    let checkpointer = Checkpointer::new(checkpoint.sequence, replayed.frames, &state, &log, options.limits);
     let mut ledger = SignalLedger::new(state, log, poison, options);
     if changes_bounds && let Err(error) = change_bounds(&mut ledger, &checkpointer, &storage, &schema) {
         // These hold references to the cause. Without them the caller gets the cause itself.
@@ -250,7 +253,7 @@ struct StoredRecords {
     database_id: u128,
     /// True if this open created the database.
     created: bool,
-    /// The schema in force from now on.
+    /// The current schema, from this opening on.
     schema: Schema,
     /// The schema in storage.
     persisted: Schema,
@@ -354,8 +357,8 @@ fn persist_opening(
 }
 
 /// Stores the first checkpoint record if storage has none. From now on an open refuses a missing log.
-fn confirm_log(storage: &dyn StorageEngine, covered: LogFacts) -> Result<(), Error> {
-    if covered.log_exists {
+fn confirm_log(storage: &dyn StorageEngine, checkpoint: CheckpointRecord) -> Result<(), Error> {
+    if checkpoint.log_exists {
         return Ok(());
     }
     storage.put(

@@ -158,7 +158,7 @@ fn division_by_reciprocal_equals_euclidean_division() {
 }
 
 #[test]
-fn growth_rises_from_one_to_two_within_a_period() {
+fn the_decay_factor_rises_from_one_to_two_within_a_period() {
     for half_life_ms in [1, 2, 3, 60_000, 3_600_000, limits::DURATION_MS_MAX] {
         let half_life = HalfLife::new(half_life_ms);
         for period in [-3, -1, 0, 1, 1000] {

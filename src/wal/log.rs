@@ -37,7 +37,7 @@ pub(crate) struct Log {
     poison: Arc<Poison>,
     /// Taken before `syncing` by a thread that needs both.
     tail: Mutex<Tail>,
-    /// Held for a sync of the log, until its failure is recorded.
+    /// Held for a sync of the log, until its result is recorded.
     syncing: Mutex<()>,
     commits: GroupCommit,
     /// The id of this opening.
@@ -232,7 +232,8 @@ impl Log {
     /// The threads that the last sync woke append again, and one sync costs the same for all of them as for one.
     fn wait_for_more_frames(&self, expected_len: u64) {
         for _ in 0..YIELDS_MAX {
-            // In this order: a rotation may make frames durable that were written after `last_sequence` was read.
+            // `durable` is read first. Otherwise a rotation between the reads could make it larger than
+            // `last_sequence`.
             let durable = self.durable_sequence();
             if expected_len <= 1 || self.last_sequence() - durable >= expected_len {
                 return;

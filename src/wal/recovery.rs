@@ -43,9 +43,9 @@ const _: () = assert!(
     (SEGMENT_HEADER_BYTES + FRAME_HEADER_BYTES + FRAME_PAYLOAD_BYTES_MAX) as u64 <= SEGMENT_BYTES_MAX
 );
 
-/// The facts about the log in storage.
+/// The checkpoint record in storage: its statements about the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LogFacts {
+pub(crate) struct CheckpointRecord {
     /// The checkpoint covers every frame up to this sequence number; 0 without a checkpoint.
     pub(crate) sequence: u64,
     /// Every frame up to this number was synced when the checkpoint was made: a promise.
@@ -146,18 +146,18 @@ pub(crate) fn has_segments(files: &dyn FileAccess, dir: &Path) -> Result<bool, E
 /// error of `replay`; nothing on disk was changed.
 pub(crate) fn read(
     options: &LogOptions,
-    covered: LogFacts,
+    checkpoint: CheckpointRecord,
     openings: StoredOpenings,
     mut replay: impl FnMut(Frame<'_>) -> Result<(), ReplayError>,
 ) -> Result<Recovered, Error> {
     let (first_sequences, temporary) = list(options)?;
-    if first_sequences.is_empty() && covered.log_exists {
-        return Err(missing(options, covered.sequence + 1));
+    if first_sequences.is_empty() && checkpoint.log_exists {
+        return Err(missing(options, checkpoint.sequence + 1));
     }
-    let segments = read_headers(options, &first_sequences, openings, covered)?;
+    let segments = read_headers(options, &first_sequences, openings, checkpoint)?;
     // If the checkpoint covers frame N, a segment whose successor begins at or before N + 1 holds no frame to replay.
     let obsolete_len = segments
-        .partition_point(|(_, header)| header.first_sequence <= covered.sequence + 1)
+        .partition_point(|(_, header)| header.first_sequence <= checkpoint.sequence + 1)
         .saturating_sub(1);
     let (obsolete, needed) = segments.split_at(obsolete_len);
     let mut recovered = Recovered {
@@ -166,26 +166,26 @@ pub(crate) fn read(
         temporary,
         last: None,
         predecessor: Predecessor {
-            history: covered.history,
+            history: checkpoint.history,
             ..Predecessor::NONE
         },
         last_opening: segments.last().map(|(_, header)| header.opening),
         last_frame: None,
         torn_tail: None,
         segments_found: segments.len(),
-        last_sequence: covered.sequence,
+        last_sequence: checkpoint.sequence,
         options: options.clone(),
     };
     let mut before: Option<SegmentScan> = None;
     for (index, (path, header)) in needed.iter().enumerate() {
         let segment = LoadedSegment::load(options, path, header.first_sequence)?;
-        check_continuity(options, before.as_ref(), &segment, covered)?;
-        check_history(before.as_ref(), &segment, covered)?;
+        check_continuity(options, before.as_ref(), &segment, checkpoint)?;
+        check_history(before.as_ref(), &segment, checkpoint)?;
         let next = needed.get(index + 1);
         let limit = next
             .map(|(_, next)| promised_end(options, header, next))
             .transpose()?;
-        let scan = segment.scan(limit, covered, &mut replay)?;
+        let scan = segment.scan(limit, checkpoint, &mut replay)?;
         if scan.last_sequence >= recovered.last_sequence {
             recovered.last_sequence = scan.last_sequence;
             recovered.predecessor.history = scan.history;
@@ -214,14 +214,14 @@ fn read_headers(
     options: &LogOptions,
     first_sequences: &[u64],
     openings: StoredOpenings,
-    covered: LogFacts,
+    checkpoint: CheckpointRecord,
 ) -> Result<Vec<(PathBuf, SegmentHeader)>, Error> {
     let Some((&last, before)) = first_sequences.split_last() else {
         return Ok(Vec::new());
     };
     let last = read_header(options, last)?;
     // This check comes first, because the segments of another history may look damaged.
-    check_opening(Some(&last), openings, covered.sequence)?;
+    check_opening(Some(&last), openings, checkpoint.sequence)?;
     let before = before.iter().map(|&first| read_header(options, first));
     before.chain([Ok(last)]).collect()
 }
@@ -246,14 +246,16 @@ fn check_continuity(
     options: &LogOptions,
     before: Option<&SegmentScan>,
     segment: &LoadedSegment,
-    covered: LogFacts,
+    checkpoint: CheckpointRecord,
 ) -> Result<(), Error> {
     let first = segment.header.first_sequence;
-    let expected = before.map_or(covered.sequence, |scan| scan.last_sequence.max(covered.sequence)) + 1;
+    let expected = before.map_or(checkpoint.sequence, |scan| {
+        scan.last_sequence.max(checkpoint.sequence)
+    }) + 1;
     if first > expected {
         return Err(missing(options, expected));
     }
-    if before.is_some_and(|scan| scan.last_sequence + 1 != first && first > covered.sequence + 1) {
+    if before.is_some_and(|scan| scan.last_sequence + 1 != first && first > checkpoint.sequence + 1) {
         return Err(Error::corrupt(
             &segment.path,
             0,
@@ -268,12 +270,12 @@ fn check_continuity(
 fn check_history(
     before: Option<&SegmentScan>,
     segment: &LoadedSegment,
-    covered: LogFacts,
+    checkpoint: CheckpointRecord,
 ) -> Result<(), Error> {
-    let follows_checkpoint = segment.header.first_sequence == covered.sequence + 1;
+    let follows_checkpoint = segment.header.first_sequence == checkpoint.sequence + 1;
     let expected = match before {
         Some(scan) => Some(scan.history),
-        None => follows_checkpoint.then_some(covered.history),
+        None => follows_checkpoint.then_some(checkpoint.history),
     };
     match expected {
         Some(history) if history != segment.header.history => Err(Error::foreign_history(
@@ -371,7 +373,7 @@ impl LoadedSegment {
     fn scan(
         &self,
         limit: Option<u64>,
-        covered: LogFacts,
+        checkpoint: CheckpointRecord,
         replay: &mut impl FnMut(Frame<'_>) -> Result<(), ReplayError>,
     ) -> Result<SegmentScan, Error> {
         let mut offset = SEGMENT_HEADER_BYTES;
@@ -380,7 +382,7 @@ impl LoadedSegment {
         let mut last_frame = None;
         while limit != Some(offset as u64) {
             let Some((header, payload)) = self.frame_at(offset, sequence) else {
-                self.check_torn(offset, sequence, limit, covered)?;
+                self.check_torn(offset, sequence, limit, checkpoint)?;
                 break;
             };
             let (at, this) = (offset as u64, sequence);
@@ -392,11 +394,11 @@ impl LoadedSegment {
                 return Err(corrupt("the frame promises that itself was synced"));
             }
             history = history.after_frame(self.header.opening, &self.bytes[offset..]);
-            if sequence == covered.sequence && history != covered.history {
+            if sequence == checkpoint.sequence && history != checkpoint.history {
                 let what = "the checkpoint in storage covers other events";
                 return Err(Error::foreign_history(&self.path, what));
             }
-            if sequence > covered.sequence {
+            if sequence > checkpoint.sequence {
                 replay(Frame { kind, payload }).map_err(|error| match error {
                     ReplayError::Frame(what) => corrupt(what),
                     ReplayError::State(error) => error,
@@ -434,18 +436,18 @@ impl LoadedSegment {
         offset: usize,
         sequence: u64,
         limit: Option<u64>,
-        covered: LogFacts,
+        checkpoint: CheckpointRecord,
     ) -> Result<(), Error> {
         let corrupt = |what| Err(Error::corrupt(&self.path, offset as u64, Some(sequence), what));
         if limit.is_some() {
             return corrupt("the frame is bad, but the next segment promises that it was synced");
         }
-        if covered.synced >= sequence && self.bytes[offset..].iter().all(|byte| *byte == 0) {
+        if checkpoint.synced >= sequence && self.bytes[offset..].iter().all(|byte| *byte == 0) {
             return corrupt(
                 "the log ends before this sequence, but the checkpoint promises that it was synced",
             );
         }
-        if covered.synced >= sequence {
+        if checkpoint.synced >= sequence {
             return corrupt("the frame is bad, but the checkpoint promises that it was synced");
         }
         let mut at = offset;

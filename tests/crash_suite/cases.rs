@@ -10,7 +10,7 @@ use tidaldb::testing::workload::Workload;
 use tidaldb::testing::{CrashPoint, CrashSweep, Finding, SweepReport};
 
 use crate::databases::{Database, Policy, Store};
-use crate::harness::{CaseCounts, CaseResult, SuiteCase};
+use crate::harness::{CaseCounts, CaseResult, CaseWork, SuiteCase};
 use crate::input::{self, Input, SEED};
 use crate::matrix::MatrixPlace;
 use crate::{events, fjall_waits, inputs, refusals, threads};
@@ -156,7 +156,7 @@ fn crash(database: Database, point: CrashPoint, occurrence: Occurrence, mode: Cr
     SuiteCase {
         name,
         place: place(database.name(), &point.to_string(), policy, column),
-        work: database.input.to_string(),
+        work: CaseWork::Workload(database.input.to_string()),
         body: Arc::new(body),
     }
 }
@@ -262,7 +262,7 @@ fn threads_case(
     };
     SuiteCase {
         place: place(threads::NAME, row, policy.name(), column),
-        work: threads::work_as_text(),
+        work: CaseWork::Workload(threads::work_as_text()),
         name,
         body: Arc::new(body),
     }
@@ -279,7 +279,7 @@ fn disk_steps(policy: Policy) -> SuiteCase {
     SuiteCase {
         name: format!("disk-steps/{}/kill-and-power-loss", policy.name()),
         place: place("disk steps", "every disk operation", policy.name(), "kill, power"),
-        work: Input::Standard.to_string(),
+        work: CaseWork::Workload(Input::Standard.to_string()),
         body: Arc::new(body),
     }
 }
@@ -295,7 +295,7 @@ fn session_steps(policy: Policy) -> SuiteCase {
     SuiteCase {
         name: format!("session-steps/{}/kill-and-power-loss", policy.name()),
         place: place("disk steps", "of several sessions", policy.name(), "kill, power"),
-        work: Input::Sessions.to_string(),
+        work: CaseWork::Workload(Input::Sessions.to_string()),
         body: Arc::new(body),
     }
 }
@@ -327,7 +327,7 @@ fn synced_before_acknowledged(policy: Policy) -> SuiteCase {
     let name = format!("write-order/{}/synced-before-acknowledged", policy.name());
     SuiteCase {
         place: place("write order", "synced, acknowledged", policy.name(), "no crash"),
-        work: Input::Standard.to_string(),
+        work: CaseWork::Workload(Input::Standard.to_string()),
         name,
         body: Arc::new(body),
     }
@@ -358,7 +358,7 @@ fn write_order(name: &str, row: &str, body: fn() -> CaseResult<CaseCounts>) -> S
     SuiteCase {
         name: format!("write-order/{policy}/{name}"),
         place: place("write order", row, policy, "no crash"),
-        work: format!("the standard workload of seed {SEED:#x}"),
+        work: CaseWork::Workload(format!("the standard workload of seed {SEED:#x}")),
         body: Arc::new(body),
     }
 }

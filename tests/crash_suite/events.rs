@@ -29,7 +29,7 @@ use tidaldb::{Options, Schema};
 
 use crate::cases::{MODES, Occurrence, crash_on_files, finding_text, mode_name, place};
 use crate::databases::Policy;
-use crate::harness::{CaseResult, SuiteCase, step_failed};
+use crate::harness::{CaseResult, CaseWork, SuiteCase, step_failed};
 use crate::progress::TimeBudget;
 
 /// The first part of the names of the cases.
@@ -194,7 +194,7 @@ impl EventCases {
         SuiteCase {
             name,
             place: place(NAME, &point.to_string(), policy_name, column),
-            work: format!("the events of {}", self.path.display()),
+            work: CaseWork::Workload(format!("the events of {}", self.path.display())),
             body: Arc::new(body),
         }
     }

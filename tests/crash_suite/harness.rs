@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::error::Error;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io::{IsTerminal, Write, stdout};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,8 +18,8 @@ use crate::progress::TimeBudget;
 
 /// The reason why the numbers of acknowledged and recovered events may differ.
 const RECOVERED_MAY_DIFFER: &str = "\
-An event in flight may be recovered although it was not acknowledged. An event that a power loss may\n\
-take under the policy does not count as lost.\n";
+An event in flight may be recovered although it was not acknowledged. An event that the policy\n\
+allows a power loss to remove does not count as lost.\n";
 
 /// After this many cases that hang no further case begins, because each hang takes the time limit of a case.
 const HANGS_MAX: usize = 4;
@@ -41,9 +41,25 @@ pub(crate) type Body = Arc<dyn Fn() -> CaseResult<CaseCounts> + Send + Sync>;
 pub(crate) struct SuiteCase {
     pub(crate) name: String,
     pub(crate) place: MatrixPlace,
-    /// The description of the workload, printed with a failure.
-    pub(crate) work: String,
+    /// Printed with a failure.
+    pub(crate) work: CaseWork,
     pub(crate) body: Body,
+}
+
+/// The description of the work of a case.
+#[derive(Debug, Clone)]
+pub(crate) enum CaseWork {
+    Workload(String),
+    Command(&'static str),
+}
+
+impl fmt::Display for CaseWork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Workload(text) => write!(f, "workload: {text}"),
+            Self::Command(text) => write!(f, "command: {text}"),
+        }
+    }
 }
 
 /// A case that has ended.
@@ -179,7 +195,7 @@ fn failures(failed: &[&EndedCase], args: &SuiteArgs) -> String {
         for line in failure.lines() {
             writeln!(text, "     {line}").ok();
         }
-        writeln!(text, "     workload: {}", ended.case.work).ok();
+        writeln!(text, "     {}", ended.case.work).ok();
         writeln!(text, "     repeat: {}", repeat_line(&ended.case.name, args)).ok();
     }
     text

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tidaldb::testing::lab::TempDir;
 
 use crate::cases::place;
-use crate::harness::{CaseCounts, CaseResult, SuiteCase, step_failed};
+use crate::harness::{CaseCounts, CaseResult, CaseWork, SuiteCase, step_failed};
 
 /// One run of this program.
 struct InputCase {
@@ -126,7 +126,7 @@ pub(crate) fn cases() -> Vec<SuiteCase> {
     let case = |case: &'static InputCase| SuiteCase {
         name: format!("command-line/{}", case.name),
         place: place("command line", case.name, "no crash", "run"),
-        work: case.script.to_owned(),
+        work: CaseWork::Command(case.script),
         body: Arc::new(move || run(case)),
     };
     CASES.iter().map(case).collect()

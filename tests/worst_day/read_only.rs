@@ -39,7 +39,7 @@ fn give_away(dir: &Path) {
 }
 
 #[test]
-fn an_open_of_a_database_that_the_user_may_only_read_is_an_error_with_the_path_and_changes_nothing() {
+fn opening_a_read_only_database_is_an_error_with_the_path_and_changes_nothing() {
     run_if_child();
     let dir = TempDir::new("read-only");
     let Some(mut child) = another_user(dir.path()) else {
@@ -91,7 +91,7 @@ fn an_open_with_a_read_only_log_or_store_directory_is_an_error_with_the_path() {
 }
 
 #[test]
-fn a_log_directory_that_becomes_read_only_fails_the_next_rotation_and_loses_no_acknowledged_event() {
+fn a_read_only_log_directory_fails_the_next_rotation_and_loses_no_acknowledged_event() {
     run_if_child();
     let dir = TempDir::new("read-only");
     let Some(mut child) = another_user(dir.path()) else {

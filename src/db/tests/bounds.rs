@@ -310,7 +310,7 @@ fn check_opens_under_any_bounds(
 }
 
 #[test]
-fn an_error_at_any_operation_of_a_change_of_bounds_is_returned_and_the_next_open_recovers_everything() {
+fn a_change_of_bounds_returns_an_error_of_any_operation_and_loses_nothing() {
     let (disk, before) = full();
     let image = content(&disk);
     let count = SimDisk::from_image(&image);

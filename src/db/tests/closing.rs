@@ -157,7 +157,7 @@ fn closed_after_changes(durability: Durability) -> SimDisk {
 }
 
 #[test]
-fn after_a_close_a_store_whose_last_file_is_cut_or_missing_is_refused_or_has_every_change() {
+fn after_a_close_a_store_whose_last_file_is_truncated_or_missing_is_refused_or_has_every_change() {
     for durability in POLICIES {
         let sound = content(&closed_after_changes(durability));
         let store = Path::new(PATH).join("store");

@@ -1,4 +1,5 @@
-//! Damaged logs: an open of a log with any cut or flipped byte recovers a legal prefix, or refuses and changes nothing.
+//! Damaged logs: an open of a log with any truncation or flipped byte recovers a legal prefix, or refuses and
+//! changes nothing.
 
 use super::*;
 
@@ -348,7 +349,7 @@ mod full {
     use super::*;
 
     #[test]
-    fn a_log_cut_at_any_byte_recovers_a_legal_prefix_or_is_refused() {
+    fn a_log_truncated_at_any_byte_recovers_a_legal_prefix_or_is_refused() {
         let (image, states) = sample();
         let segments = log_files(&image);
         assert!(segments.len() > 3);
@@ -358,10 +359,10 @@ mod full {
             let bytes = image.file(segment).unwrap().to_vec();
             let is_last = Some(segment) == segments.last();
             for len in 0..bytes.len() {
-                let mut cut = image.clone();
-                cut.insert_file(segment, &bytes[..len]);
-                let what = format!("{segment} cut at {len}");
-                match outcome(&cut, &states, &what) {
+                let mut truncated = image.clone();
+                truncated.insert_file(segment, &bytes[..len]);
+                let what = format!("{segment} truncated at {len}");
+                match outcome(&truncated, &states, &what) {
                     Some(found) => {
                         assert!(
                             found >= promised,
@@ -373,7 +374,7 @@ mod full {
                 }
             }
         }
-        assert!(shortened > 100, "the last segment is cut inside its frames");
+        assert!(shortened > 100, "the last segment is truncated inside its frames");
     }
 
     #[test]

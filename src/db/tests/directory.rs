@@ -24,7 +24,7 @@ fn open_at(path: &Path, files: impl FileAccess + 'static, durability: Durability
 }
 
 #[test]
-fn if_only_the_lock_file_is_locked_its_removal_ends_writes_at_the_next_sync_rotation_or_checkpoint() {
+fn removal_of_the_only_locked_file_ends_writes_at_the_next_sync_rotation_or_checkpoint() {
     let rotation: DirectoryCall = |db| (1..100).try_for_each(|i| record(db, i).map(drop));
     let calls: [(Durability, DirectoryCall); 5] = [
         (Durability::EverySynced, |db| record(db, 1).map(drop)),

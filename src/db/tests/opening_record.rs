@@ -13,7 +13,7 @@ fn earlier(opening: u64, survived_sequence: u64) -> EarlierOpening {
 }
 
 #[test]
-fn the_record_has_its_golden_bytes_and_every_cut_is_refused() {
+fn the_record_has_its_golden_bytes_and_every_truncation_is_refused() {
     let record = OpeningRecord {
         opening: 0x0102,
         earlier: vec![earlier(3, 4)],
@@ -26,7 +26,7 @@ fn the_record_has_its_golden_bytes_and_every_cut_is_refused() {
     for len in 0..bytes.len() {
         assert!(
             OpeningRecord::decode(&bytes[..len], b"k").is_err(),
-            "cut at {len}"
+            "truncated at {len}"
         );
     }
     assert!(OpeningRecord::decode(&[&bytes[..], &[0]].concat(), b"k").is_err());

@@ -209,7 +209,7 @@ impl FencedRecord {
 fn decode_node(id: u64, value: &[u8], degree_max: usize) -> Result<Stamped<Node>, &'static str> {
     let mut reader = Reader::new(value);
     let (Some(touched), Some(forgets), Some(time_ms)) = (reader.u64(), reader.u64(), reader.i64()) else {
-        return Err("edges cut short");
+        return Err("edges truncated");
     };
     let edges_len = entries_len(&reader, EDGE_BYTES, degree_max)?;
     let mut edges: Vec<Edge> = Vec::with_capacity(edges_len);
@@ -235,7 +235,7 @@ fn decode_node(id: u64, value: &[u8], degree_max: usize) -> Result<Stamped<Node>
 fn decode_ring(value: &[u8], ring_len_max: usize) -> Result<Stamped<UserRing>, &'static str> {
     let mut reader = Reader::new(value);
     let (Some(touched), Some(forgets)) = (reader.u64(), reader.u64()) else {
-        return Err("ring cut short");
+        return Err("ring truncated");
     };
     let items_len = entries_len(&reader, ITEM_BYTES, ring_len_max)?;
     let mut items = Vec::with_capacity(items_len);
@@ -279,7 +279,7 @@ fn entries_len(rest: &Reader<'_>, entry_bytes: usize, len_max: usize) -> Result<
         rest.remaining_len() % entry_bytes,
     );
     match len {
-        _ if left != 0 => Err("last entry cut short"),
+        _ if left != 0 => Err("last entry truncated"),
         _ if len > len_max => Err("more entries than the configured bound"),
         _ => Ok(len),
     }

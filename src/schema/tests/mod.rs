@@ -17,11 +17,11 @@ fn sample() -> Schema {
 }
 
 #[test]
-fn a_schema_reads_back_as_it_was_written_and_every_cut_is_refused() {
+fn a_schema_reads_back_as_it_was_written_and_every_truncation_is_refused() {
     let bytes = sample().encode();
     assert_eq!(Schema::decode(&bytes, b"k").unwrap(), sample().resolved(None));
     for len in 0..bytes.len() {
-        assert!(Schema::decode(&bytes[..len], b"k").is_err(), "cut at {len}");
+        assert!(Schema::decode(&bytes[..len], b"k").is_err(), "truncated at {len}");
     }
 }
 

@@ -47,7 +47,8 @@ pub(crate) struct Checkpointer {
     covered_log_end: AtomicU64,
     /// The bytes of the log at the end of the last checkpoint.
     log_bytes_at_end: AtomicU64,
-    /// The bytes of states that the running checkpoint has not stored yet, as [`Growth::state_bytes`]. 0 without one.
+    /// The bytes of states that the running checkpoint has not stored yet, as [`Growth::state_bytes`]. 0 before the
+    /// first checkpoint and after a successful one.
     fenced_bytes: AtomicU64,
     closed_log_bytes_max: u64,
 }

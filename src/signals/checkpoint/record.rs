@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use crate::Error;
 use crate::codec::{Reader, Write};
 use crate::wal::history::History;
-use crate::wal::recovery::LogFacts;
+use crate::wal::recovery::CheckpointRecord;
 use crate::wal::segment::SEQUENCE_MAX;
 
 pub(super) const VERSION: u16 = 3;
@@ -35,7 +35,7 @@ pub(crate) fn encode(covered: u64, synced: u64, history: History) -> Vec<u8> {
 ///
 /// # Errors
 /// `UnsupportedVersion` for another version; `CorruptValue` for other damage.
-pub(crate) fn decode(bytes: &[u8], key: &[u8]) -> Result<LogFacts, Error> {
+pub(crate) fn decode(bytes: &[u8], key: &[u8]) -> Result<CheckpointRecord, Error> {
     let corrupt = |what| Error::CorruptValue {
         key: key.to_vec(),
         what,
@@ -51,19 +51,19 @@ pub(crate) fn decode(bytes: &[u8], key: &[u8]) -> Result<LogFacts, Error> {
         });
     }
     let mut read = || {
-        Some(LogFacts {
+        Some(CheckpointRecord {
             sequence: reader.u64()?,
             synced: reader.u64()?,
             history: History(reader.u64()?),
             log_exists: true,
         })
     };
-    let covered = read().ok_or_else(wrong_length)?;
+    let checkpoint = read().ok_or_else(wrong_length)?;
     if !reader.is_empty() {
         return Err(wrong_length());
     }
-    if covered.sequence > SEQUENCE_MAX {
+    if checkpoint.sequence > SEQUENCE_MAX {
         return Err(corrupt("the checkpoint record has an impossible sequence number"));
     }
-    Ok(covered)
+    Ok(checkpoint)
 }

@@ -9,16 +9,16 @@ use crate::signals::hot::TIME_NONE;
 use crate::signals::ledger::LedgerState;
 use crate::storage::{StorageEngine, keys};
 use crate::wal::history::History;
-use crate::wal::recovery::LogFacts;
+use crate::wal::recovery::CheckpointRecord;
 
-/// Loads the checkpoint of `storage` into the empty `state`. Returns the frames that it covers: none without a
-/// checkpoint.
+/// Loads the checkpoint of `storage` into the empty `state`. Returns the checkpoint
+/// record: without a checkpoint, a record that covers no frame.
 ///
 /// # Errors
 /// `CorruptValue`, `UnsupportedVersion`, or the error of the storage engine. After an error the state must not be used.
-pub(crate) fn load(state: &mut LedgerState, storage: &dyn StorageEngine) -> Result<LogFacts, Error> {
+pub(crate) fn load(state: &mut LedgerState, storage: &dyn StorageEngine) -> Result<CheckpointRecord, Error> {
     let Some(sealed) = storage.get(keys::CHECKPOINT)? else {
-        return Ok(LogFacts {
+        return Ok(CheckpointRecord {
             sequence: 0,
             synced: 0,
             history: History::NONE,
@@ -29,7 +29,7 @@ pub(crate) fn load(state: &mut LedgerState, storage: &dyn StorageEngine) -> Resu
         key: key.to_vec(),
         what,
     };
-    let covered = record::decode(keys::unseal(keys::CHECKPOINT, &sealed)?, keys::CHECKPOINT)?;
+    let checkpoint = record::decode(keys::unseal(keys::CHECKPOINT, &sealed)?, keys::CHECKPOINT)?;
     let mut newest_ms = TIME_NONE;
     restore_each(storage, keys::STATES, |key, value| {
         let restored = state.signals.restore_page(key, value);
@@ -52,7 +52,7 @@ pub(crate) fn load(state: &mut LedgerState, storage: &dyn StorageEngine) -> Resu
     // A record from which forgotten entries were removed counts as changed: the next checkpoint stores it.
     state.change_co_engagement(CoEngagementIndex::finish_restore)??;
     state.note_event_time(newest_ms);
-    Ok(covered)
+    Ok(checkpoint)
 }
 
 /// Calls `restore` with the key and the value of each record under `prefix`.

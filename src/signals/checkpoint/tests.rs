@@ -3,7 +3,7 @@
 use crate::Error;
 use crate::signals::checkpoint::record::*;
 use crate::wal::history::History;
-use crate::wal::recovery::LogFacts;
+use crate::wal::recovery::CheckpointRecord;
 
 #[test]
 fn the_record_has_its_golden_bytes_and_reads_back() {
@@ -13,7 +13,7 @@ fn the_record_has_its_golden_bytes_and_reads_back() {
     assert_eq!(bytes, golden);
     assert_eq!(
         decode(&bytes, b"k").unwrap(),
-        LogFacts {
+        CheckpointRecord {
             sequence: 0x0102,
             synced: 7,
             history: History(0x0304),
@@ -21,7 +21,7 @@ fn the_record_has_its_golden_bytes_and_reads_back() {
         }
     );
     for len in 0..bytes.len() {
-        assert!(decode(&bytes[..len], b"k").is_err(), "cut at {len}");
+        assert!(decode(&bytes[..len], b"k").is_err(), "truncated at {len}");
     }
     assert!(decode(&[&bytes[..], &[0]].concat(), b"k").is_err());
     for version in [VERSION - 1, VERSION + 1] {

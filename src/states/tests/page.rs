@@ -177,12 +177,12 @@ fn restore_hostile<K: StateKey>(key: &[u8], value: &[u8]) -> Result<StateTable<K
 }
 
 #[test]
-fn a_record_cut_at_any_byte_is_refused() {
+fn a_record_truncated_at_any_byte_is_refused() {
     for (key, value) in stored(&small_table(EntityId)) {
         for len in 0..value.len() {
             assert!(
                 restore_hostile::<EntityId>(&key, &value[..len]).is_err(),
-                "cut to {len} bytes"
+                "truncated to {len} bytes"
             );
         }
         assert!(

@@ -22,8 +22,8 @@ use crate::fs::{File, FileAccess, OpenMode, join, read_full_at, read_whole, writ
 /// The limit of numbers, places and sequence numbers on disk. Sums of legal numbers cannot overflow.
 const NUMBER_MAX: u64 = u64::MAX / 2;
 
-/// A store file. The log, a compaction and every index entry that points into the file share it. A replaced file is
-/// removed when only the log refers to it.
+/// A store file. `StoreLog`, a compaction and every index entry that points into the file share it. A replaced file is
+/// removed when only `StoreLog` refers to it.
 #[derive(Debug)]
 pub(super) struct DataFile {
     pub(super) number: u64,

@@ -76,7 +76,7 @@ impl EntryReader {
                 }));
             }
             if bytes.len() < expected_len || missing_len > self.end - offset {
-                return Err(self.corrupt("the file was cut after the store was opened"));
+                return Err(self.corrupt("the file was truncated after the store was opened"));
             }
             len = missing_len;
         }
@@ -84,7 +84,7 @@ impl EntryReader {
     }
 
     /// Moves the position to the end of the whole entries and headers in `bytes`, which begin at `offset`. Returns the
-    /// length of the entry or header that is cut; 0 at the end of the file.
+    /// length of the entry or header that is truncated; 0 at the end of the file.
     fn take_whole_entries(
         &mut self,
         bytes: &[u8],

@@ -1,8 +1,9 @@
 //! The bytes of a store file: a file header, then records at multiples of 8, or the entries of a compacted file. All
 //! integers are little-endian.
 //!
-//! The log has the places 1, 2, 3 ... A new file of records takes the next place. A compacted file takes the places of
-//! the adjacent files that it replaced. The digest sum is the wrapping sum of the digests of all compacted files.
+//! The store's files have the places 1, 2, 3 ... A new file of records takes the next place. A compacted file takes the
+//! places of the adjacent files that it replaced. The digest sum is the wrapping sum of the digests of all compacted
+//! files.
 //!
 //! File header, 152 bytes; bytes 84 to 147 are zero unless the file is a compacted one:
 //!
@@ -105,10 +106,10 @@ const _: () = assert!(FILE_HEADER_LEN == 152 && FILE_HEADER_LEN.is_multiple_of(A
 const _: () = assert!(RECORD_HEADER_LEN == 32 && RECORD_HEADER_LEN.is_multiple_of(ALIGNMENT));
 const _: () = assert!(STORAGE_KEY_BYTES_MAX <= u16::MAX as usize);
 
-/// A position between two records of the log.
+/// A position between two records of the store.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct LogPoint {
-    /// The end offset of the previous record in its file; 0 at the beginning of the log.
+    /// The end offset of the previous record in its file; 0 before the first record.
     pub(super) end: u64,
     /// The sequence number of the next record.
     pub(super) sequence: u64,
@@ -117,7 +118,7 @@ pub(super) struct LogPoint {
 }
 
 impl LogPoint {
-    /// The beginning of the log.
+    /// The position before the first record.
     pub(super) const FIRST: Self = Self {
         end: 0,
         sequence: 1,
@@ -373,7 +374,7 @@ impl<'a> KeyChange<'a> {
     }
 
     /// The length of the entry at the front of `bytes`, from the two lengths in its first bytes; `None` if these bytes
-    /// are cut.
+    /// are truncated.
     pub(super) fn entry_len_at(bytes: &[u8]) -> Option<u64> {
         let mut reader = Reader::new(bytes);
         let (key_len, value_len) = (reader.u16()?, reader.u32()?);

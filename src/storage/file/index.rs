@@ -6,7 +6,7 @@
 //!
 //! Invariants: `live_bytes` is the sum of the lengths of the values' entries. `needed_bytes` of a file is the sum of
 //! the lengths of its entries that the index points at. `key_bytes` is the memory of the keys. `outdated_len` of a key
-//! is the number of its older values in the files of the log.
+//! is the number of its older values in the store's files.
 
 pub(super) use std::collections::BTreeMap;
 use std::ops::Bound;

@@ -1,4 +1,4 @@
-//! The log: the store's files in order, and the position of the next record.
+//! The store's files in order, and the position of the next record.
 //!
 //! Invariants:
 //! - The files cover the places 1, 2, 3 ... without a gap.
@@ -6,7 +6,7 @@
 //! - Every other file is durable to its end, because the tail is synced before the next file is created.
 //! - `digest_sum` is the sum of the digests of the compacted files.
 //!
-//! After a method failed, the caller must not change the log any more: the content on disk is then unknown.
+//! After a method failed, the caller must not change the files any more: the content on disk is then unknown.
 //!
 //! This is the state behind the writer's lock. No method of [`StoreLog`] syncs. A caller holds the lock for one write,
 //! except in the repair and in `sync_rest`.
@@ -28,7 +28,7 @@ use super::options::StoreSettings;
 use crate::Error;
 use crate::fs::{File, write_all_at};
 
-/// A file of the log.
+/// One of the store's files, with its places.
 #[derive(Debug, Clone)]
 pub(super) struct LogFile {
     pub(super) file: Arc<DataFile>,
@@ -89,7 +89,7 @@ impl TailState {
     }
 }
 
-/// The files of the log, and the state of the compaction and the promises.
+/// The store's files, and the state of the compaction and the promises.
 #[derive(Debug)]
 pub(super) struct StoreLog {
     settings: Arc<StoreSettings>,
@@ -120,7 +120,7 @@ pub(super) struct StoreLog {
 }
 
 impl StoreLog {
-    /// Continues a log of existing, durable files. The tail has the highest number. It ends with a promise record, or
+    /// Continues existing, durable files. The tail has the highest number. It ends with a promise record, or
     /// it has no record and its header promises the files before it. It has the present digest sum.
     pub(super) fn resume(
         settings: Arc<StoreSettings>,
@@ -309,8 +309,8 @@ impl StoreLog {
         self.replaced.push_back(file);
     }
 
-    /// Takes the next replaced file and counts it as removed, if only the log refers to it. Otherwise moves it to the
-    /// end of the list.
+    /// Takes the next replaced file and counts it as removed, if only this list refers to it. Otherwise moves it to
+    /// the end of the list.
     pub(super) fn take_removable(&mut self) -> Option<LogFile> {
         let file = self.replaced.pop_front()?;
         if Arc::strong_count(&file.file) > 1 {

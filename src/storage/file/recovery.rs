@@ -1,7 +1,7 @@
 //! Recovery: reads and validates the files in the directory, and repairs the store after a crash.
 //!
 //! The first part validates all files and changes nothing. It begins with the headers, which give the places of each
-//! file in the log. If another file with a higher number covers the places of a file, that file is a replaced one. All
+//! file. If another file with a higher number covers the places of a file, that file is a replaced one. All
 //! other files are needed, from place 1 on without a gap. Every file before the last one was synced before the last one
 //! was created, or before it got its final name. So any damage in it is corruption. In the last file a bad record is
 //! corruption if a promise covers it: a valid record header after it, or the header of a compacted file. Otherwise the
@@ -154,7 +154,7 @@ impl PendingRepair {
         }
     }
 
-    /// Runs steps 0 to 2. Returns the log, which removes the file of step 3 later.
+    /// Runs steps 0 to 2. Returns the files as a [`StoreLog`], which removes the file of step 3 later.
     pub(super) fn repair(
         self,
         settings: &Arc<StoreSettings>,
@@ -506,8 +506,8 @@ impl LoadedFile {
 
     /// Fails unless the header of `next` describes this file.
     fn check_followed_by(&self, next: &FileHeader, settings: &StoreSettings) -> Result<(), Error> {
-        let is_cut = self.after.end < self.bytes.len() as u64 || self.after.end < next.before.end;
-        if self.header.compaction.is_none() && is_cut {
+        let is_truncated = self.after.end < self.bytes.len() as u64 || self.after.end < next.before.end;
+        if self.header.compaction.is_none() && is_truncated {
             return Err(self.corrupt_at_end("the next file promises that this bad record was synced"));
         }
         let what = if self.after.end != next.before.end {

@@ -47,16 +47,16 @@ pub struct FileStore {
     pub(super) index: RwLock<Intact<KeyIndex>>,
     /// The compaction in progress.
     pub(super) compaction: Mutex<Option<RunningCompaction>>,
-    /// Held for a sync of the tail or the directory, until its failure is recorded.
+    /// Held for a sync of the tail or the directory, until its result is recorded.
     pub(super) syncing: Mutex<()>,
-    /// Held for a write until its failure is recorded.
+    /// Held for a write, until its result is recorded.
     pub(super) writer: Mutex<LogState>,
     pub(super) is_repaired: AtomicBool,
-    /// The first failure; after it the log is not changed.
+    /// The first failure; after it the files are not changed.
     pub(super) poison: Poison,
     pub(super) recovery: FileStoreRecovery,
-    /// The log's sizes after its last change, or the read sizes if the repair failed. They are outside the writer's
-    /// lock, so that `stats` never waits for a disk.
+    /// The sizes of the files after their last change, or the read sizes if the repair failed. They are outside the
+    /// writer's lock, so that `stats` never waits for a disk.
     pub(super) total_bytes: AtomicU64,
     pub(super) files_len: AtomicU64,
 }
@@ -70,7 +70,7 @@ impl fmt::Debug for FileStore {
     }
 }
 
-/// The log, which takes records only after the repair.
+/// The store's files, which take records only after the repair.
 #[derive(Debug)]
 pub(super) enum LogState {
     /// The store was read. Its files are unchanged.

@@ -1,4 +1,4 @@
-//! The calls that change the log, and their locks.
+//! The calls that change the store's files, and their locks.
 //!
 //! | lock | held | calls that wait for it |
 //! |---|---|---|
@@ -107,7 +107,7 @@ impl FileStore {
         })
     }
 
-    /// Reads or changes the log under the writer's lock. A failure ends writing before the lock is released.
+    /// Reads or changes the files under the writer's lock. A failure ends writing before the lock is released.
     pub(super) fn with_log<R>(
         &self,
         change: impl FnOnce(&mut StoreLog) -> Result<R, Error>,

@@ -13,7 +13,7 @@ fn unseal_refuses_a_sealed_value_under_another_key_or_with_a_flipped_bit() {
         assert!(unseal(b"key", &flipped).is_err(), "bit {bit}");
     }
     for len in 0..sealed.len() {
-        assert!(unseal(b"key", &sealed[..len]).is_err(), "cut at {len}");
+        assert!(unseal(b"key", &sealed[..len]).is_err(), "truncated at {len}");
     }
 }
 
@@ -30,12 +30,12 @@ fn the_key_of_a_name_is_no_prefix_of_another_and_parses_back() {
 }
 
 #[test]
-fn a_cut_or_extended_key_is_refused() {
+fn a_truncated_or_extended_key_is_refused() {
     let keys = [collection(b"name"), block(1, 2)];
     for key in &keys {
         for len in 0..key.len() {
-            assert_eq!(parse_collection(&key[..len]), None, "cut at {len}");
-            assert_eq!(parse_block(&key[..len]), None, "cut at {len}");
+            assert_eq!(parse_collection(&key[..len]), None, "truncated at {len}");
+            assert_eq!(parse_block(&key[..len]), None, "truncated at {len}");
         }
     }
     for longer in keys.map(|key| [&key[..], &[0]].concat()) {

@@ -35,6 +35,15 @@ enum Caller {
     Continues,
 }
 
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Waits => "the caller waits after the first failure",
+            Self::Continues => "the caller continues to write",
+        })
+    }
+}
+
 /// A run in which the disk is full for some time. A write reaches the limit after `quarters` quarters of its bytes and
 /// `extra_bytes` bytes.
 #[derive(Debug, Clone, Copy)]
@@ -59,7 +68,7 @@ impl fmt::Display for FullDisk {
             f.write_str(", after a reopening")?;
         }
         let end = if self.is_dropped { "drop" } else { "kill" };
-        write!(f, ", caller {:?}, ended by a {end}", self.caller)
+        write!(f, ", {}, ended by a {end}", self.caller)
     }
 }
 

@@ -2,7 +2,7 @@
 //! permanently. The caller continues after a failure. Later acknowledged writes must survive the crash at the end of
 //! the run.
 
-use std::io;
+use std::{fmt, io};
 
 use super::Survives;
 use super::context::{CheckContext, CheckedCall, DynEngine};
@@ -30,6 +30,21 @@ enum InducedFailure {
     Full { from: usize, room_bytes: u64 },
 }
 
+impl fmt::Display for InducedFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fault(ordinal, fault) => write!(f, "{fault} at operation {ordinal}"),
+            Self::DeviceLoss(ordinal, side) => {
+                write!(f, "a permanent failure of the device {side} operation {ordinal}")
+            }
+            Self::Full { from, room_bytes } => write!(
+                f,
+                "room for only {room_bytes} more bytes during {FULL_ACTIONS} actions from action {from} on"
+            ),
+        }
+    }
+}
+
 /// The number of actions during which a full disk stays full.
 const FULL_ACTIONS: usize = 3;
 
@@ -52,10 +67,10 @@ pub(super) fn at_every_operation(context: &CheckContext) -> CheckResult {
     let mut omissions = Omissions::default();
     let mut check = |failure: InducedFailure, operation: &str| {
         let checked = check_failure(simulated, failure, &mut tally, &mut omissions);
-        checked.map_err(|stop| stop.map(|text| format!("{failure:?}{operation}: {text}")))
+        checked.map_err(|stop| stop.map(|text| format!("{failure}{operation}: {text}")))
     };
     for operation in recording.operations() {
-        let text = format!(" of {} {}", operation.kind, operation.path.display());
+        let text = format!(" ({} {})", operation.kind, operation.path.display());
         for failure in failures_of(operation) {
             check(failure, &text)?;
         }

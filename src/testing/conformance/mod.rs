@@ -29,10 +29,10 @@
 //! | `reopening` | all content is present after a reopening |
 //! | `closing` | all content is readable after `close`, and present after a reopening |
 //! | `concurrent-use` | other threads read batches as a whole and in order; no write is lost |
-//! | `killed-between-calls`, `killed-in-a-stream`, `killed-while-opening` | acknowledged writes survive `SIGKILL`, batches are whole, and the writes have no hole |
+//! | `killed-between-calls`, `killed-in-a-stream`, `killed-while-opening` | acknowledged writes survive `SIGKILL`, batches are whole, and the writes have no gap |
 //! | `killed-after-closing` | writes before `close` survive `SIGKILL` after it |
 //! | `disk-full`, `disk-full-while-opening` | if a real disk is full for some time, no write acknowledged before, during or after that time is lost |
-//! | `power-loss` | at every disk operation of a workload: each image of a power loss contains all flushed writes, as a whole and without a hole |
+//! | `power-loss` | at every disk operation of a workload: each image of a power loss contains all flushed writes, as a whole and without a gap |
 //! | `power-loss-after-closing` | writes before `close` survive a power loss after it, without a flush |
 //! | `writes-after-recovery` | writes that are flushed after a recovery survive the next power loss |
 //! | `recovery-interrupted` | a power loss inside a recovery does not change the recovered content |

@@ -75,7 +75,7 @@ impl WriteHistory {
         for (position, presence) in presences.iter().enumerate() {
             self.check_write(position, *presence, promise)?;
         }
-        self.check_holes(&presences)?;
+        self.check_gaps(&presences)?;
         let mut expected = KeyValues::new();
         for ((write, _), presence) in self.writes.iter().zip(&presences) {
             if *presence == Presence::Present {
@@ -135,17 +135,17 @@ impl WriteHistory {
     }
 
     /// Checks that no acknowledged write is missing while a later write is present.
-    fn check_holes(&self, presences: &[Presence]) -> Result<(), String> {
+    fn check_gaps(&self, presences: &[Presence]) -> Result<(), String> {
         let mut writes = self.writes.iter().zip(presences);
         let Some(((later, _), _)) = writes.rfind(|(_, presence)| **presence == Presence::Present) else {
             return Ok(());
         };
-        let hole = writes.find(|((_, status), presence)| {
+        let gap = writes.find(|((_, status), presence)| {
             *status == WriteStatus::Acknowledged && **presence == Presence::Missing
         });
-        hole.map_or(Ok(()), |((missing, _), _)| {
+        gap.map_or(Ok(()), |((missing, _), _)| {
             Err(format!(
-                "the writes have a hole: {missing} is missing, and the later {later} is present"
+                "the writes have a gap: {missing} is missing, and the later {later} is present"
             ))
         })
     }

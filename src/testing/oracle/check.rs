@@ -105,10 +105,10 @@ impl Oracle {
     fn check_part(&self, crash: CrashKind, found: &Export, rest: Option<u64>, last_sequence: u64) -> Verdict {
         let mut findings = self.findings.clone();
         if self.part.as_ref().map(|(_, rest)| *rest) != rest {
-            let expected = "no change of a key, user or item that no call uses";
+            let expected = "unchanged state of all keys, users and items that no call uses";
             findings.push(Difference::of_log(
                 expected,
-                "a change of such a key, user or item",
+                "changed state of such a key, user or item",
             ));
         }
         let frames = self.check_frames(crash, found, last_sequence);
@@ -145,8 +145,10 @@ impl Oracle {
             };
             let survived = report.survived(Receipt::new(opening, sequence));
             if survived != Some(is_recovered) {
-                let text = |survived| {
-                    format!("a recovery report with survived = {survived:?} for receipt {sequence}")
+                let text = |survived| match survived {
+                    Some(true) => format!("the report that call {sequence} survived"),
+                    Some(false) => format!("the report that call {sequence} did not survive"),
+                    None => format!("no report on call {sequence}"),
                 };
                 let difference = Difference::of_log(text(Some(is_recovered)), text(survived));
                 verdict.differences.push(difference);
@@ -295,8 +297,9 @@ impl Oracle {
             if orders.schema_change.is_some() && number.unwrap_or(self.recovered_sequence) <= last {
                 return NearestOrder::new(order, Vec::new());
             }
+            let number = number.unwrap_or(self.recovered_sequence);
             let expected =
-                format!("a last sequence number that fits a state whose last frame has {number:?}");
+                format!("the last sequence number {number}, the last frame of the recovered state");
             return NearestOrder::new(order, vec![Difference::of_log(expected, last.to_string())]);
         }
         let len = if has_guaranteed {

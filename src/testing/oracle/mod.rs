@@ -4,7 +4,7 @@
 //! Pass each call to the oracle before the call, and its result after it. After a crash and a reopening the oracle
 //! checks that the promises allow the recovered state. An allowed state has two independent parts:
 //!
-//! - Frames (calls that record or forget) up to some sequence number, each exactly once, without a hole. Every
+//! - Frames (calls that record or forget) up to some sequence number, each exactly once, without a gap. Every
 //!   guaranteed frame is in the state. A frame that failed or was in flight is in the state as a whole or missing as a
 //!   whole.
 //! - A prefix of the changes of collections, each change as a whole. Every guaranteed change is in the state.
@@ -37,6 +37,7 @@ mod verdict;
 pub use verdict::{Counts, Prefix, Verdict};
 
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 
 pub use super::model::{Difference, DifferenceKind, EventId, Structure, Subject};
@@ -72,6 +73,15 @@ pub enum CrashKind {
     ProcessCrash,
     /// The machine lost power. All synced bytes survive.
     PowerLoss,
+}
+
+impl fmt::Display for CrashKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ProcessCrash => "process crash",
+            Self::PowerLoss => "power loss",
+        })
+    }
 }
 
 /// The id of an operation that was passed to [`Oracle::begin`].
@@ -307,7 +317,7 @@ impl Oracle {
             call.sequence = error.sequence();
             if is_ahead_of_clock(error) {
                 self.add_finding(
-                    format!("no refusal of {operation} because of its times"),
+                    format!("{operation} to be accepted: no event is too far ahead"),
                     error.to_string(),
                 );
             }

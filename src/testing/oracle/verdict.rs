@@ -80,10 +80,9 @@ impl fmt::Display for Verdict {
             sequence,
             collection_changes,
         } = self.prefix;
-        let legality = if self.is_ok() { "legal" } else { "not legal" };
         write!(
             f,
-            "{legality}: {acknowledged} events acknowledged, {recovered} recovered, {lost} lost, {doubled} doubled, \
+            "{acknowledged} events acknowledged, {recovered} recovered, {lost} lost, {doubled} doubled, \
              {half} half; {frames} frames up to sequence {sequence}, {collection_changes} changes of collections"
         )?;
         self.differences

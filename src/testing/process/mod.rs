@@ -8,7 +8,7 @@
 //!
 //! The child runs the same program as the parent, often the calling test. An answer is a line of the child's standard
 //! output that begins with a mark, because the test harness prints to the same output. Each answer is one write. A kill
-//! can cut the last line short: the parent drops a last line without a line end. The child reads the end of its input
+//! can truncate the last line: the parent drops a last line without a line end. The child reads the end of its input
 //! when its parent has ended.
 
 mod child;
@@ -252,7 +252,7 @@ impl Drop for ChildProcess {
 }
 
 /// Starts a thread that reads answers until the pipe ends. It drops a last line without a line end, which the end of
-/// the child cut short.
+/// the child truncated.
 fn read_answers(mut output: impl BufRead + Send + 'static) -> io::Result<(Receiver<String>, JoinHandle<()>)> {
     let (send, answers) = channel();
     let thread = threads::spawn("child answers", move || {

@@ -30,6 +30,20 @@ pub enum Fault {
     Panic(Side),
 }
 
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ErrorBefore(kind) => write!(f, "an error before the operation ({kind})"),
+            Self::ErrorAfter(kind) => write!(f, "an error after the operation ({kind})"),
+            Self::Short(bytes) => write!(f, "a short transfer of at most {bytes} bytes"),
+            Self::ErrorMidway(bytes, kind) => write!(f, "an error after at most {bytes} bytes ({kind})"),
+            Self::SyncLoses(kind) => write!(f, "a failed sync that loses data ({kind})"),
+            Self::DiskFull => f.write_str("a full disk"),
+            Self::Panic(side) => write!(f, "a panic {side} the operation"),
+        }
+    }
+}
+
 impl Fault {
     fn applies_to(self, kind: DiskOperationKind) -> bool {
         use DiskOperationKind as Kind;

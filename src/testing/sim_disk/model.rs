@@ -51,7 +51,7 @@ pub enum DiskOrder {
 pub enum WriteTears {
     /// The whole write or nothing.
     None,
-    /// Any subset of its sectors. A missing sector beyond the file's durable length leaves a hole, or the file ends
+    /// Any subset of its sectors. A missing sector beyond the file's durable length leaves a gap, or the file ends
     /// before it.
     Sectors,
     /// Also zeros or stale bytes in sectors beyond the file's durable length: the new length is durable before the

@@ -136,7 +136,12 @@ fn check_idempotent(db: &TidalDb, recovered: &RecoveredState) -> Result<(), Fail
         && !(tail.all_zero && recovered.last_sequence > recovered.report.last_sequence)
     {
         // The zeros before the marker of a checkpoint that the first open made are not a torn tail.
-        format!("the second open truncates the tail again: {tail:?}")
+        format!(
+            "the second open truncates the tail again: {} bytes at offset {} of {}",
+            tail.cut_bytes,
+            tail.offset,
+            tail.path.display()
+        )
     } else if report.leftovers_removed > 0 {
         format!("the second open removes {} leftovers", report.leftovers_removed)
     } else {

@@ -24,7 +24,7 @@ fn a_frame_has_its_golden_bytes() {
 }
 
 #[test]
-fn every_cut_and_every_flipped_bit_makes_a_frame_invalid() {
+fn every_truncation_and_every_flipped_bit_makes_a_frame_invalid() {
     let whole = |bytes: &[u8]| {
         FrameHeader::decode(bytes, 0xfeed).and_then(|header| header.payload(bytes).map(<[u8]>::to_vec))
     };
@@ -34,7 +34,7 @@ fn every_cut_and_every_flipped_bit_makes_a_frame_invalid() {
         Some(&b"payload, 19 bytes..\0\0\0\0\0"[..])
     );
     for len in 0..frame.len() {
-        assert_eq!(whole(&frame[..len]), None, "cut at {len}");
+        assert_eq!(whole(&frame[..len]), None, "truncated at {len}");
     }
     for bit in 0..frame.len() * 8 {
         let mut flipped = frame.clone();

@@ -24,22 +24,27 @@ fn a_history_has_its_golden_value_and_every_bit_of_the_opening_and_the_checksums
     }
 }
 
+const OPENINGS: StoredOpenings = StoredOpenings {
+    last: 5,
+    before: Some(PreviousOpening {
+        opening: 4,
+        last_sequence: 100,
+    }),
+};
+
 #[test]
-fn the_last_opening_or_the_one_before_made_the_last_segment_and_an_older_segment_ends_no_later_than_was_found()
- {
-    let openings = StoredOpenings {
-        last: 5,
-        before: Some(PreviousOpening {
-            opening: 4,
-            last_sequence: 100,
-        }),
-    };
-    assert!(openings.allows(5, 0) && openings.allows(5, u64::MAX));
-    assert!(openings.allows(4, 99) && openings.allows(4, 100) && !openings.allows(4, 101));
-    assert!(!openings.allows(3, 0) && !openings.allows(6, 0));
+fn only_the_last_two_openings_may_have_made_the_last_segment() {
+    assert!(OPENINGS.allows(5, 0) && OPENINGS.allows(4, 0));
+    assert!(!OPENINGS.allows(3, 0) && !OPENINGS.allows(6, 0));
     let first = StoredOpenings {
         before: None,
-        ..openings
+        ..OPENINGS
     };
     assert!(first.allows(5, 1) && !first.allows(4, 0));
+}
+
+#[test]
+fn a_log_of_the_last_opening_but_one_ends_no_later_than_the_last_opening_found() {
+    assert!(OPENINGS.allows(4, 99) && OPENINGS.allows(4, 100) && !OPENINGS.allows(4, 101));
+    assert!(OPENINGS.allows(5, u64::MAX));
 }

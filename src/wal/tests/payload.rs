@@ -56,7 +56,7 @@ fn events_read_back_with_user_and_every_cohort() {
 }
 
 #[test]
-fn cut_events_are_refused_and_no_cut_or_flipped_bit_makes_decoding_panic() {
+fn truncated_events_are_refused_and_a_flipped_bit_makes_no_decoding_panic() {
     let payload = payload();
     let read = |bytes: &[u8]| {
         Events::decode(bytes, 2)
@@ -65,7 +65,7 @@ fn cut_events_are_refused_and_no_cut_or_flipped_bit_makes_decoding_panic() {
     };
     assert!(read(&payload));
     for len in 0..payload.len() {
-        assert!(!read(&payload[..len]), "cut at {len}");
+        assert!(!read(&payload[..len]), "truncated at {len}");
     }
     for bit in 0..payload.len() * 8 {
         let mut flipped = payload.clone();

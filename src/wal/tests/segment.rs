@@ -33,7 +33,7 @@ fn the_header_has_its_golden_bytes() {
 }
 
 #[test]
-fn a_header_reads_back_and_every_cut_and_flipped_bit_is_refused() {
+fn a_header_reads_back_and_every_truncation_and_flipped_bit_is_refused() {
     let bytes = SAMPLE.encode();
     let path = Path::new("log/x.wal");
     let (decoded, _) = SegmentHeader::decode(&bytes, path, SAMPLE.database_id).unwrap();
@@ -41,7 +41,7 @@ fn a_header_reads_back_and_every_cut_and_flipped_bit_is_refused() {
     for len in 0..bytes.len() {
         assert!(
             SegmentHeader::decode(&bytes[..len], path, SAMPLE.database_id).is_err(),
-            "cut at {len}"
+            "truncated at {len}"
         );
     }
     for bit in 0..bytes.len() * 8 {

@@ -181,8 +181,9 @@ impl Sums {
         ) -> Option<String> {
             let keys = expected.keys().chain(found.keys());
             let key = keys.into_iter().find(|key| expected.get(key) != found.get(key))?;
-            let (expected, found) = (expected.get(key), found.get(key));
-            Some(format!("{name} {key:?} is {found:?} instead of {expected:?}"))
+            let text = |value: Option<&V>| value.map_or("missing".to_owned(), |value| format!("{value:?}"));
+            let (expected, found) = (text(expected.get(key)), text(found.get(key)));
+            Some(format!("{name} {key:?} is {found} instead of {expected}"))
         }
         let members: Vec<_> = self
             .members

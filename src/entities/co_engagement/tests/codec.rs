@@ -115,7 +115,7 @@ fn a_shortened_or_extended_record_is_refused_or_is_another_legal_record() {
         for len in 0..key.len() {
             assert!(
                 decode(&key[..len], &value).is_err(),
-                "{record:?}, key cut to {len}"
+                "{record:?}, key truncated to {len}"
             );
         }
         for extra in 1..20 {
@@ -202,9 +202,9 @@ fn each_impossible_value_is_refused_with_its_reason() {
     assert_eq!(refused(without), "tombstone without a forget");
     assert_eq!(decode(&[], &[]), Err("empty key"));
     assert_eq!(decode(&[0x2f; 9], &[]), Err("not a key of co-engagement"));
-    assert_eq!(decode(&[0x30; 9], &[0; 23]), Err("edges cut short"));
-    assert_eq!(decode(&[0x30; 9], &[0; 41]), Err("last entry cut short"));
-    assert_eq!(decode(&[0x31; 9], &[0; 15]), Err("ring cut short"));
+    assert_eq!(decode(&[0x30; 9], &[0; 23]), Err("edges truncated"));
+    assert_eq!(decode(&[0x30; 9], &[0; 41]), Err("last entry truncated"));
+    assert_eq!(decode(&[0x31; 9], &[0; 15]), Err("ring truncated"));
     assert_eq!(decode(&[0x32], &[0; 17]), Err("counters of the wrong length"));
     assert_eq!(decode(&[0x33; 9], &[1; 9]), Err("tombstone of the wrong length"));
 }

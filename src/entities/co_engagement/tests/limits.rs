@@ -187,7 +187,7 @@ fn a_full_item_has_capacity_for_the_new_edges_of_one_event_and_no_more() {
 }
 
 #[test]
-fn every_event_crosses_the_crash_point_once_after_all_edges_are_added_and_before_any_is_evicted() {
+fn the_crash_point_of_an_event_is_after_all_edges_are_added_and_before_any_edge_is_evicted() {
     use crate::testing::{CrashInjector, CrashPoint, run_with_crash};
     let config = CoEngagementConfig {
         ring_len_max: 8,

@@ -41,7 +41,7 @@ fn moving_the_landmark_by_whole_half_lives_is_exact() {
 }
 
 #[test]
-fn gains_with_exact_sums_commute() {
+fn the_order_of_gains_changes_no_weight_if_sums_are_exact() {
     // Whole half-lives and small integers: every sum is exact, so every order gives the same bits.
     let gains = [(1.0, 0), (2.0, 5000), (4.0, 2000), (8.0, -3000), (16.0, 5000)];
     let apply = |order: &mut dyn Iterator<Item = &(f64, i64)>| {

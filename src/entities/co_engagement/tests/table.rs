@@ -62,7 +62,7 @@ fn take(table: &mut Table<String>) -> Vec<(u64, Option<String>)> {
 }
 
 #[test]
-fn a_take_returns_no_change_after_the_fence() {
+fn taking_a_fence_returns_no_later_change() {
     let some = |value: &str| Some(value.to_owned());
     let mut table = Table::new();
     for id in 1..=6 {
@@ -117,7 +117,7 @@ fn a_take_returns_no_change_after_the_fence() {
 }
 
 #[test]
-fn a_touch_alone_is_a_change() {
+fn a_touched_record_counts_as_changed() {
     let mut table = Table::new();
     set(&mut table, 1, "one");
     table.begin_fence();

@@ -299,7 +299,7 @@ fn crash_open_after_restart(
 }
 
 #[test]
-fn an_error_of_any_operation_names_it_and_its_path_and_ends_writing_and_loses_no_acknowledged_write() {
+fn an_error_of_any_operation_names_the_path_ends_writing_and_loses_no_acknowledged_write() {
     let steps = workload();
     let states = states(&steps);
     let recording = new_disk();

@@ -1,4 +1,5 @@
-//! Cuts and flipped bits at every offset of every file, and files that are missing, foreign, or removed and restored.
+//! Truncations and flipped bits at every offset of every file, and files that are missing, foreign, or removed and
+//! restored.
 
 use std::path::Path;
 
@@ -17,7 +18,7 @@ fn header_of(content: &DiskContent, number: u64) -> FileHeader {
     FileHeader::decode(&content[&path(number)], &path(number)).unwrap()
 }
 
-/// The number of files of the log that no compaction wrote.
+/// The number of the store's files that no compaction wrote.
 fn record_files_len(content: &DiskContent) -> usize {
     let numbers = log_files(content).into_iter();
     numbers
@@ -142,20 +143,30 @@ impl StoreSample {
 }
 
 #[test]
-fn a_store_with_a_file_cut_at_any_byte_opens_with_the_first_batches_or_is_refused() {
+fn a_store_with_a_file_truncated_at_any_byte_opens_with_the_first_batches_or_is_refused() {
     let sample = StoreSample::new();
     let mut opened_len = 0;
     for &number in &sample.files {
         for len in 0..sample.content[&path(number)].len() {
             let mut content = sample.content.clone();
             content.get_mut(&path(number)).unwrap().truncate(len);
-            let opened = sample.check(&content, sample.sealed, &format!("file {number} cut at {len}"));
+            let opened = sample.check(
+                &content,
+                sample.sealed,
+                &format!("file {number} truncated at {len}"),
+            );
             let is_past_header = number == sample.last && len >= FILE_HEADER_LEN;
-            assert!(opened.is_err() || is_past_header, "file {number} cut at {len}");
+            assert!(
+                opened.is_err() || is_past_header,
+                "file {number} truncated at {len}"
+            );
             opened_len += usize::from(opened.is_ok());
         }
     }
-    assert!(opened_len > 0, "a store with a cut last record is refused too");
+    assert!(
+        opened_len > 0,
+        "a store with a truncated last record is refused too"
+    );
 }
 
 #[test]
@@ -213,7 +224,7 @@ fn a_corruption_error_has_the_file_the_offset_and_the_sequence_number() {
 }
 
 #[test]
-fn damage_of_a_value_of_an_open_store_fails_only_reads_of_this_value_and_the_compaction_of_its_file() {
+fn a_damaged_value_of_an_open_store_fails_only_its_reads_and_the_compaction_of_its_file() {
     let disk = new_disk();
     let store = open(&disk).unwrap();
     store.put(b"bad", &[1; 30]).unwrap();

@@ -146,7 +146,7 @@ fn every_flipped_bit_and_every_other_length_of_a_compacted_file_is_refused() {
         assert!(is_refused(&bad), "bit {bit}");
     }
     for len in 0..good.len() {
-        assert!(is_refused(&good[..len]), "cut at {len}");
+        assert!(is_refused(&good[..len]), "truncated at {len}");
     }
     // Whole entries, but not those of this header.
     let first_len = CHANGES[0].entry_len();
@@ -187,14 +187,14 @@ fn a_file_reads_back() {
 }
 
 #[test]
-fn every_flipped_bit_and_every_cut_of_the_file_header_is_refused() {
+fn every_flipped_bit_and_every_truncation_of_the_file_header_is_refused() {
     let path = Path::new("store/file");
     let good = HEADER.encode();
     for len in 0..good.len() {
         let error = FileHeader::decode(&good[..len], path).unwrap_err();
         assert!(
             matches!(&error, Error::Corrupt { offset, .. } if *offset == len as u64),
-            "cut at {len}: {error}"
+            "truncated at {len}: {error}"
         );
     }
     for bit in 0..good.len() * 8 {
@@ -211,7 +211,7 @@ fn every_flipped_bit_and_every_cut_of_the_file_header_is_refused() {
 }
 
 #[test]
-fn a_record_with_a_flipped_bit_or_cut_or_moved_is_refused() {
+fn a_record_with_a_flipped_bit_or_truncated_or_moved_is_refused() {
     let good = file();
     let seed = HEADER.seed();
     let padding = FILE_HEADER_LEN
@@ -228,7 +228,7 @@ fn a_record_with_a_flipped_bit_or_cut_or_moved_is_refused() {
     for len in 0..good.len() {
         assert!(
             Record::decode_checked(&good[..len], seed, FILE_HEADER_LEN).is_none(),
-            "cut at {len}"
+            "truncated at {len}"
         );
     }
     let mut moved = vec![0; 8];

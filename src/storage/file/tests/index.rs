@@ -3,7 +3,7 @@
 pub(super) use crate::storage::file::index::{BTreeMap, KeyIndex, allocated_bytes};
 
 impl KeyIndex {
-    /// Checks the invariants. `values_len` is the number of values of each key in the files of the log.
+    /// Checks the invariants. `values_len` is the number of values of each key in the store's files.
     pub(in crate::storage::file) fn validate(&self, values_len: Option<&BTreeMap<Vec<u8>, u32>>) {
         let mut by_file: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
         for (key, location) in self.values.iter().chain(&self.removals) {

@@ -143,7 +143,7 @@ fn path(number: u64) -> PathBuf {
     Path::new(DIR).join(StoreFileName::Data(number).build())
 }
 
-/// The path of the last file of the log.
+/// The path of the store's last file.
 fn last_path(content: &DiskContent) -> PathBuf {
     path(*log_files(content).last().unwrap())
 }
@@ -164,7 +164,7 @@ fn pairs(store: &FileStore) -> StorePairs {
     scanned.into_iter().collect()
 }
 
-/// The numbers of the files of the log, in the order of their places; the tail is the last.
+/// The numbers of the store's files, in the order of their places; the tail is the last.
 fn log_files(content: &DiskContent) -> Vec<u64> {
     let headers =
         files(content).filter_map(
@@ -184,7 +184,7 @@ fn log_files(content: &DiskContent) -> Vec<u64> {
     headers.iter().map(|header| header.number).collect()
 }
 
-/// Only the files that the log needs.
+/// Only the files that the store needs.
 fn without_leftovers(content: &DiskContent) -> DiskContent {
     let needed = log_files(content).into_iter();
     needed
@@ -224,7 +224,7 @@ fn validate(store: &FileStore, disk: &SimDisk, segment_bytes_max: u64) {
         .validate(values_len.as_ref());
 }
 
-/// The number of values of each key in the files of the log.
+/// The number of values of each key in the store's files.
 fn values_of_keys(content: &DiskContent) -> BTreeMap<Vec<u8>, u32> {
     let mut lens = BTreeMap::new();
     let mut count = |change: KeyChange<'_>| {

@@ -58,14 +58,17 @@ fn a_missing_directory_is_made_and_the_store_is_empty() {
 }
 
 #[test]
-fn a_missing_parent_directory_and_a_file_with_the_name_of_the_directory_are_errors_with_the_path() {
+fn a_missing_parent_directory_is_an_error_with_the_path() {
     let disk = new_disk();
     let error = FileStore::open(access(&disk), "/elsewhere/store", &options()).unwrap_err();
     assert!(
         matches!(&error, Error::Io { path, .. } if path.starts_with("/elsewhere")),
         "{error}"
     );
+}
 
+#[test]
+fn a_file_with_the_name_of_the_directory_is_an_error_with_the_path() {
     let content = DiskContent::from([(PathBuf::from(DIR), vec![1])]);
     let disk = disk_of(&content);
     let error = open(&disk).unwrap_err();
@@ -145,7 +148,7 @@ fn opening_a_closed_store_replaces_the_last_file_by_a_durable_copy() {
 }
 
 #[test]
-fn a_store_that_was_opened_unchanged_reads_like_any_store_and_its_first_write_or_flush_runs_the_repair() {
+fn a_store_opened_unchanged_reads_like_any_store_and_is_repaired_by_its_first_write_or_flush() {
     type FirstCall = fn(&FileStore) -> Result<(), Error>;
     let disk = new_disk();
     let store = open(&disk).unwrap();

@@ -57,9 +57,9 @@ fn after_a_recovery_a_flipped_bit_is_refused_or_loses_no_pair() {
             "bit {bit}: {opened:?}"
         );
     }
-    let is_cut = |(_, opened): (usize, Result<usize, Error>)| opened.is_ok_and(|found| found == 2);
+    let is_truncated = |(_, opened): (usize, Result<usize, Error>)| opened.is_ok_and(|found| found == 2);
     assert!(
-        flips(&unclosed).any(is_cut),
+        flips(&unclosed).any(is_truncated),
         "a torn record of a store without a close is truncated"
     );
 }

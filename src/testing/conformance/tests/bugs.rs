@@ -56,7 +56,7 @@ pub(super) enum Bug {
     /// A failed write is reported as a success.
     FailureNotReported,
     /// Recovery does not truncate a bad tail, and new records are appended after it.
-    TailNotCut,
+    TailNotTruncated,
     /// Recovery writes the whole log again, in place.
     RecoveryRewrites,
     /// Records have no checksum.
@@ -93,7 +93,7 @@ impl Bug {
         Self::BadRecordsSkipped,
         Self::SyncRetried,
         Self::FailureNotReported,
-        Self::TailNotCut,
+        Self::TailNotTruncated,
         Self::RecoveryRewrites,
         Self::NoChecksum,
         Self::CloseDoesNothing,

@@ -29,7 +29,7 @@ const ALL: Promise = Promise::Acknowledged;
 const FLUSHED: Promise = Promise::Flushed;
 
 #[test]
-fn small_writes_have_all_small_shapes_and_each_write_changes_a_content_without_it() {
+fn small_writes_have_all_small_shapes() {
     let shapes: Vec<_> = (0..4).map(|index| MarkedWrite::small(index).shape).collect();
     assert_eq!(
         shapes,
@@ -40,6 +40,10 @@ fn small_writes_have_all_small_shapes_and_each_write_changes_a_content_without_i
             WriteShape::Delete
         ]
     );
+}
+
+#[test]
+fn each_small_write_changes_the_content_of_the_writes_before_it() {
     for index in 0..12 {
         let before: Vec<_> = (0..index).collect();
         assert_ne!(
@@ -95,12 +99,12 @@ fn a_failed_write_and_a_write_in_flight_may_be_present_and_a_later_acknowledged_
 }
 
 #[test]
-fn a_hole_between_writes_is_a_failure_even_if_no_write_is_promised() {
+fn a_gap_between_writes_is_a_failure_even_if_no_write_is_promised() {
     let history = history(&[ACKNOWLEDGED; 3], 0);
     let text = history.check(&content(&[0, 2]), FLUSHED).unwrap_err();
     assert_eq!(
         text,
-        "the writes have a hole: write 1 (put) is missing, and the later write 2 (batch) is present"
+        "the writes have a gap: write 1 (put) is missing, and the later write 2 (batch) is present"
     );
 }
 

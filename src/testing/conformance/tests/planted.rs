@@ -52,14 +52,14 @@ FlushDoesNothing    disk-failures             is lost: it was acknowledged and f
 DirectoryNotSynced  power-loss                is lost: it was acknowledged and flushed
 BatchInPieces       power-loss                partly present
 NoChecksum          power-loss                partly present
-BadRecordsSkipped   power-loss                have a hole
-TailNotCut          writes-after-recovery     did not survive a second power loss
+BadRecordsSkipped   power-loss                have a gap
+TailNotTruncated    writes-after-recovery     did not survive a second power loss
 WritesBuffered      power-loss                is lost: it was acknowledged
 DeleteNotLogged     power-loss                "temporary" is present and must not be
 RecoveryRewrites    recovery-interrupted      changed the recovered content
 WritesAfterFailure  disk-failures             had failed
 IgnoresOneFailure   disk-failures             had failed
-SyncRetried         disk-failures             SyncLoses
+SyncRetried         disk-failures             a failed sync that loses data
 FailureNotReported  disk-failures             is lost: it was acknowledged
 CloseDoesNothing    power-loss-after-closing  is lost
 CloseDamages        closing                   is missing
@@ -125,7 +125,7 @@ fn the_loss_of_writes_acknowledged_after_a_failed_batch_is_caught_on_a_real_disk
 
 #[test]
 fn the_loss_of_writes_acknowledged_after_a_single_failed_batch_is_caught_on_a_real_disk() {
-    assert_caught_on_a_full_disk(Bug::IgnoresOneFailure, "caller Waits");
+    assert_caught_on_a_full_disk(Bug::IgnoresOneFailure, "the caller waits");
 }
 
 #[test]

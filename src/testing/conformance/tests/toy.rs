@@ -70,7 +70,7 @@ impl Toy {
         state.end = (bytes.len() - rest.len()) as u64;
         let good = &bytes[..state.end as usize];
         match self.bug {
-            Bug::TailNotCut => state.end = bytes.len() as u64,
+            Bug::TailNotTruncated => state.end = bytes.len() as u64,
             Bug::RecoveryRewrites => {
                 drop(state);
                 self.file = files.open(&path, OpenMode::Create)?;

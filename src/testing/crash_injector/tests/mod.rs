@@ -151,7 +151,7 @@ fn outside_a_run_the_crash_is_a_panic_with_the_documented_message() {
 }
 
 #[test]
-fn an_installed_injector_panics_with_the_message_and_stays_installed_until_it_is_replaced_or_cleared() {
+fn an_installed_injector_panics_with_the_message_until_it_is_replaced_or_cleared() {
     let injectors = [0, 5].map(|threshold| CrashInjector::new(TARGET, threshold));
     install_injector(Arc::clone(&injectors[0]));
     assert_eq!(panic_of(|| cross(1)), TEXT);

@@ -6,7 +6,7 @@ use std::error::Error;
 use super::*;
 
 #[test]
-fn all_lists_every_point_once_and_each_text_parses_to_its_point() {
+fn crash_point_all_lists_every_point_once_and_each_text_parses_to_its_point() {
     let names: BTreeSet<&str> = CrashPoint::ALL.iter().map(|point| point.name()).collect();
     assert_eq!(names.len(), 8);
     for (index, point) in CrashPoint::ALL.into_iter().enumerate() {

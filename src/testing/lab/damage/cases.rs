@@ -1,5 +1,6 @@
 //! The damages of a database: changes of bytes in a file, and changes of whole files.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::structure::{self, FileStructure, LengthField};
@@ -9,7 +10,7 @@ use crate::testing::sim_disk::Image;
 use crate::testing::workload::Random;
 
 /// The lengths of the zeroed ranges, in bytes. Each length is used at every multiple of 8.
-const HOLES: [usize; 4] = [8, 32, 64, 512];
+const ZEROED_LENS: [usize; 4] = [8, 32, 64, 512];
 const TAILS: [usize; 7] = [1, 7, 8, 31, 32, 64, 4096];
 const NOISE_SEED: u64 = 0x006e_6f69_7365;
 /// The directories whose files are damaged together.
@@ -31,9 +32,9 @@ pub(super) enum Damage {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ByteChange {
-    Cut { len: usize },
+    Truncated { len: usize },
     Flip { bit: usize },
-    Hole { start: usize, len: usize },
+    Zeroed { start: usize, len: usize },
     Tail { len: usize, of: Filler },
     Length { length: LengthField, value: u64 },
 }
@@ -72,11 +73,13 @@ impl Damage {
         let mut all = Vec::new();
         for (file, path) in subject.files.iter().enumerate() {
             let bytes = subject.image.file(path).unwrap_or_default();
-            let mut changes: Vec<_> = (0..bytes.len()).map(|len| ByteChange::Cut { len }).collect();
+            let mut changes: Vec<_> = (0..bytes.len())
+                .map(|len| ByteChange::Truncated { len })
+                .collect();
             changes.extend((0..bytes.len() * 8).map(|bit| ByteChange::Flip { bit }));
-            for len in HOLES {
+            for len in ZEROED_LENS {
                 let starts = (0..bytes.len()).step_by(8);
-                changes.extend(starts.map(|start| ByteChange::Hole { start, len }));
+                changes.extend(starts.map(|start| ByteChange::Zeroed { start, len }));
             }
             for of in [Filler::Zeros, Filler::Ones, Filler::Noise, Filler::Beginning] {
                 changes.extend(TAILS.map(|len| ByteChange::Tail { len, of }));
@@ -92,9 +95,9 @@ impl Damage {
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Bytes { change, .. } => match change {
-                ByteChange::Cut { .. } => "cut",
+                ByteChange::Truncated { .. } => "truncation",
                 ByteChange::Flip { .. } => "flipped bit",
-                ByteChange::Hole { .. } => "hole",
+                ByteChange::Zeroed { .. } => "zeroed range",
                 ByteChange::Tail { .. } => "tail",
                 ByteChange::Length { .. } => "forged length",
             },
@@ -137,14 +140,76 @@ impl Damage {
     }
 }
 
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes { file, change } => write!(f, "{change} in file {file}"),
+            Self::Files { kind, changes } => {
+                f.write_str(kind)?;
+                let mut separator = ": ";
+                for change in changes {
+                    write!(f, "{separator}{change}")?;
+                    separator = ", ";
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl fmt::Display for ByteChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Truncated { len } => write!(f, "truncation to {len} bytes"),
+            Self::Flip { bit } => write!(f, "flipped bit {bit}"),
+            Self::Zeroed { start, len } => write!(f, "{len} zeroed bytes at offset {start}"),
+            Self::Tail { len, of } => write!(f, "tail of {len} bytes of {of}"),
+            Self::Length { length, value } => {
+                write!(f, "forged length {value} at offset {}", length.offset)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Filler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Zeros => "zeros",
+            Self::Ones => "ones",
+            Self::Noise => "noise",
+            Self::Beginning => "the beginning of the file",
+        })
+    }
+}
+
+impl fmt::Display for FileChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let to = self.to.display();
+        match &self.from {
+            None => write!(f, "{to} removed"),
+            Some((source, from)) => write!(f, "{to} replaced by {} of {source}", from.display()),
+        }
+    }
+}
+
+impl fmt::Display for FileSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Damaged => f.write_str("the same image"),
+            Self::Older(index) => write!(f, "older image {index}"),
+            Self::Foreign => f.write_str("another database"),
+        }
+    }
+}
+
 impl ByteChange {
     /// The changed bytes of the file at `path`; `None` if the change does not fit the file.
     fn apply(self, path: &Path, bytes: &[u8]) -> Option<Vec<u8>> {
         let mut changed = bytes.to_vec();
         match self {
-            Self::Cut { len } => changed.truncate(len),
+            Self::Truncated { len } => changed.truncate(len),
             Self::Flip { bit } => *changed.get_mut(bit / 8)? ^= 1 << (bit % 8),
-            Self::Hole { start, len } => {
+            Self::Zeroed { start, len } => {
                 let end = bytes.len().min(start + len);
                 changed.get_mut(start..end)?.fill(0);
             }
@@ -307,9 +372,9 @@ impl DamageCase {
 
     /// The description of the case in a finding.
     pub(super) fn text(&self, subject: &DamageSubject) -> String {
-        let mut text = format!("{}: {:?}", subject.name, self.first);
+        let mut text = format!("{}: {}", subject.name, self.first);
         if let Some(second) = &self.second {
-            text = format!("{text}, then {second:?}");
+            text = format!("{text}, then {second}");
         }
         let files = subject.files.iter().enumerate();
         let files: Vec<_> = files

@@ -1,5 +1,5 @@
-//! The damage campaign: every cut and every flipped bit in the files of a database, and damage to whole files as users
-//! and tools cause it.
+//! The damage campaign: every truncation and every flipped bit in the files of a database, and damage to whole files as
+//! users and tools cause it.
 //!
 //! A campaign runs a workload on a simulated disk and records the promises of each step. It then damages the files of
 //! the database in every way below, and opens each distinct result. A legal result is one of these two:
@@ -14,9 +14,9 @@
 //!
 //! | damage | scope |
 //! |---|---|
-//! | cut | every file at every byte |
+//! | truncation | every file at every byte |
 //! | flipped bit | every bit of every file |
-//! | hole | zeros from every multiple of 8, of several lengths |
+//! | zeroed range | zeros from every multiple of 8, of several lengths |
 //! | tail | zeros, ones, noise, or the file's own beginning after the end of every file |
 //! | forged length | every length: off by one step, at the edges of its type, above its limit; valid checksums |
 //! | removed | every file, each directory |

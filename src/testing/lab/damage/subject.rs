@@ -1,6 +1,7 @@
 //! A database to damage: its files, its whole history, older copies of its files, and the files of another database.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use crate::testing::SimDisk;
 use crate::testing::lab::file_format::FileKind;
 use crate::testing::model::{CollectionMembers, Model, apply_collection_change};
 use crate::testing::sim_disk::{Image, ImageChoice};
-use crate::testing::workload::{Operation, Workload};
+use crate::testing::workload::{Operation, PolicyText, Workload};
 use crate::{Durability, Error, Options, TidalDb};
 
 /// The directory of the database on the simulated disk.
@@ -27,6 +28,15 @@ pub(super) enum HistoryEnd {
     Crashed,
     /// The database is closed: the files promise the whole history.
     Closed,
+}
+
+impl fmt::Display for HistoryEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Crashed => "crashed",
+            Self::Closed => "closed",
+        })
+    }
 }
 
 /// See the [module](self).
@@ -83,7 +93,7 @@ impl DamageSubject {
         let id = options.database_id.unwrap_or(1);
         let options = options.clone().durability(durability).database_id(id);
         Self {
-            name: format!("{durability:?}, {end:?}"),
+            name: format!("{}, {end}", PolicyText(durability)),
             id,
             end,
             models: vec![Model::new(&options.schema)],

@@ -32,7 +32,7 @@ fn opened(subject: &DamageSubject, image: &Image) -> TidalDb {
 fn the_damaged_databases_have_segments_store_files_a_checkpoint_and_data_of_every_kind() {
     for subject in Damages::standard(7, 60).subjects() {
         let len = |dir| subject.files.iter().filter(|path| path.starts_with(dir)).count();
-        let is_closed = subject.name.ends_with("Closed");
+        let is_closed = subject.end == HistoryEnd::Closed;
         assert!(len(LOG_DIR) >= if is_closed { 1 } else { 5 }, "{}", subject.name);
         assert!(len(STORE_DIR) >= 2, "{}", subject.name);
         let db = opened(&subject, &subject.image);

@@ -440,7 +440,7 @@ Disk {
     StoreRolledBack: "a gap in the sequence numbers above N is an error",
         [Refused, Lost], Nothing, BugPlace::files(&[], &[], files::roll_store_back);
 
-    OnlyRecordEndsChecked: "a record without its middle is not read, because a torn write may have a hole",
+    OnlyRecordEndsChecked: "a record without its middle is not read, because a torn write may have a gap",
         [Doubled], Nothing, BugPlace::Store(store::StoreFlaw::OnlyEndsChecked);
     BlockAssumedAtomic: "a write of a block of 4096 bytes is not atomic",
         [Doubled], Nothing, BugPlace::Store(store::StoreFlaw::BlockAssumedAtomic);

@@ -10,6 +10,7 @@ use super::parameters::{PATH, Race, RaceStatistics};
 use crate::testing::SimDisk;
 use crate::testing::oracle::{CrashKind, Oracle};
 use crate::testing::sim_disk::{Image, ImageChoice, Side};
+use crate::testing::text::error_chain;
 use crate::testing::workload::{Random, standard_schema};
 use crate::{Background, TidalDb};
 
@@ -107,9 +108,7 @@ impl RaceImage {
                 if checked.insert(image.hash()) {
                     self.check(race, &SimDisk::from_image(&image), false)
                         .map_err(|failure| {
-                            format!(
-                                "{choice} of a crash {side:?} operation {ordinal} of a recovery: {failure}"
-                            )
+                            format!("{choice} of a crash {side} operation {ordinal} of a recovery: {failure}")
                         })?;
                     statistics.images += 1;
                     statistics.nested += 1;
@@ -121,7 +120,7 @@ impl RaceImage {
 
     fn open(&self, race: Race, disk: &SimDisk) -> Result<TidalDb, String> {
         TidalDb::open(PATH, race.options(disk).background(Background::Caller))
-            .map_err(|error| format!("after {:?}: opening: {error:?}", self.crash))
+            .map_err(|error| format!("after a {}: opening: {}", self.crash, error_chain(&error)))
     }
 
     /// Opens the database on `disk` and compares it with the oracle. Returns the number of acknowledged events.
@@ -129,11 +128,11 @@ impl RaceImage {
         let db = self.open(race, disk)?;
         let verdict = self.oracle.check(self.crash, &db);
         if !verdict.is_ok() {
-            return Err(format!("after {:?}: {verdict}", self.crash));
+            return Err(format!("after a {}: {verdict}", self.crash));
         }
         if closed && !matches!(db.close(), Ok(())) {
             return Err(format!(
-                "after {:?}: the database cannot be closed again",
+                "after a {}: the database cannot be closed again",
                 self.crash
             ));
         }

@@ -35,7 +35,7 @@ use self::work::RaceThreads;
 use self::yield_points::{YieldPoints, with_yield_points};
 use crate::testing::oracle::CrashKind;
 use crate::testing::sim_disk::{DiskModel, ImageChoice};
-use crate::testing::text::catch_as_text;
+use crate::testing::text::{catch_as_text, error_chain};
 use crate::testing::watchdog::run_within;
 use crate::testing::workload::Random;
 use crate::testing::{CrashInjector, CrossingRecorder, scoped_injector, scoped_recorder};
@@ -111,7 +111,7 @@ impl Race {
         let _installed = injector.as_ref().map(scoped_injector);
         let run = || {
             let db = TidalDb::open(PATH, self.options(disk).files(files))
-                .map_err(|error| format!("opening: {error:?}"))?;
+                .map_err(|error| format!("opening: {}", error_chain(&error)))?;
             opened_at.store(points.passed(), Ordering::Release);
             if let Some(injector) = &injector {
                 injector.arm();

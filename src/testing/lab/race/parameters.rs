@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 
 use crate::testing::sim_disk::{DiskOperationKind, Fault, ImageChoice, Side};
-use crate::testing::workload::{Random, standard_schema, tiny_options};
+use crate::testing::workload::{PolicyText, Random, standard_schema, tiny_options};
 use crate::testing::{CrashPoint, SimDisk};
 use crate::{Background, Durability, Options};
 
@@ -52,6 +52,15 @@ pub(super) enum RaceFault {
     Next(DiskOperationKind, Fault),
     /// The disk has room for this number of further bytes, until the race ends.
     Full { free_bytes: u64 },
+}
+
+impl fmt::Display for RaceFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Next(kind, fault) => write!(f, "{fault} at the next {kind}"),
+            Self::Full { free_bytes } => write!(f, "room for only {free_bytes} more bytes"),
+        }
+    }
 }
 
 impl Race {
@@ -140,10 +149,15 @@ impl Race {
 impl fmt::Display for Race {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = if self.is_stress { "stress" } else { "race" };
+        let background = match self.background {
+            Background::OwnThreads => "own threads",
+            Background::Caller => "the caller",
+        };
         write!(
             f,
-            "{kind} of seed {:#x}: {:?}, background by {:?}",
-            self.seed, self.durability, self.background
+            "{kind} of seed {:#x}: {}, background work by {background}",
+            self.seed,
+            PolicyText(self.durability)
         )?;
         if let Some(closes_at) = self.closes_at {
             write!(f, ", closed at yield point {closes_at}")?;
@@ -152,7 +166,7 @@ impl fmt::Display for Race {
             write!(f, ", a panic at crossing {} of {point}", crossings + 1)?;
         }
         if let Some((number, fault)) = self.fails_at {
-            write!(f, ", {fault:?} after yield point {number}")?;
+            write!(f, ", {fault}, after yield point {number}")?;
         }
         if self.in_destructors {
             f.write_str(", calls in destructors")?;

@@ -13,7 +13,7 @@ use super::images::RaceDisk;
 use super::parameters::Race;
 use super::yield_points::YieldPoints;
 use crate::testing::sim_disk::{ImageChoice, InjectedPanic};
-use crate::testing::text::panic_text;
+use crate::testing::text::{error_chain, panic_text};
 use crate::testing::workload::{Operation, Random, STANDARD_NOW_MS, Workload, is_ahead_of_clock};
 use crate::testing::{crash_of, inherit};
 use crate::{EntityId, Error, SignalId, TidalDb};
@@ -191,7 +191,7 @@ fn call_all(threads: &RaceThreads, number: u64, operations: &[Operation]) {
                     threads.calls_failed.fetch_add(1, Ordering::Relaxed);
                 }
                 if !is_planned(threads, &error) {
-                    threads.fail(format!("{operation} failed: {error:?}"));
+                    threads.fail(format!("{operation} failed: {}", error_chain(&error)));
                 }
                 return;
             }
@@ -224,7 +224,7 @@ fn read(threads: &RaceThreads) {
             Ok(score) => threads.fail(format!("entity {entity} has the score {score}")),
             Err(error) => {
                 if !is_planned(threads, &error) {
-                    threads.fail(format!("reading failed: {error:?}"));
+                    threads.fail(format!("reading failed: {}", error_chain(&error)));
                 }
                 return;
             }
@@ -242,7 +242,7 @@ fn close(threads: &RaceThreads, closes_at: u64) {
         Ok(()) => threads.closed.store(true, Ordering::Release),
         Err(error) => {
             if !is_planned(threads, &error) {
-                threads.fail(format!("closing failed: {error:?}"));
+                threads.fail(format!("closing failed: {}", error_chain(&error)));
             }
         }
     }

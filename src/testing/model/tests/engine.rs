@@ -72,7 +72,7 @@ fn the_engine_on_a_memory_store_agrees_with_the_model() {
 }
 
 #[test]
-fn sixty_operations_cross_rotations_and_checkpoints_and_two_hundred_operations_also_cross_compactions() {
+fn the_standard_workload_crosses_rotations_and_checkpoints_early_and_compactions_later() {
     for seed in 0..4 {
         let dir = TempDir::new("model");
         let db = TidalDb::open(dir.path(), tiny_options(standard_schema())).unwrap();

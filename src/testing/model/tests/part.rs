@@ -80,7 +80,7 @@ fn changes(export: &Export) -> Vec<(&'static str, Export)> {
 }
 
 #[test]
-fn every_place_is_in_the_part_or_in_the_hash_of_the_rest() {
+fn every_place_is_in_the_compared_part_or_in_the_hashed_remainder() {
     let model = model_after(&operations());
     let export = model.export();
     let nothing = StatePart::default();
@@ -119,7 +119,7 @@ fn oracle_and_models(before: &[Operation], next: &[Operation]) -> (Oracle, Model
 }
 
 #[test]
-fn an_oracle_of_a_part_accepts_the_whole_state_and_finds_each_change_inside_and_outside_the_part() {
+fn an_oracle_finds_each_change_of_the_compared_part_and_of_the_hashed_remainder() {
     let operations = operations();
     let is_record = |operation: &&Operation| matches!(operation, Operation::Record { .. });
     let (before, next) = operations.split_at(90);
@@ -143,8 +143,8 @@ fn an_oracle_of_a_part_accepts_the_whole_state_and_finds_each_change_inside_and_
 }
 
 #[test]
-fn the_loss_of_all_earlier_operations_is_found_even_if_the_rest_was_empty() {
-    // The rest was empty, so only the part can show the loss.
+fn the_loss_of_all_earlier_operations_is_found_even_if_the_hashed_remainder_was_empty() {
+    // The hashed remainder was empty, so only the compared part can show the loss.
     let event = |entity, user| {
         Event {
             user: Some(UserId(user)),

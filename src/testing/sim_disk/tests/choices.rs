@@ -28,7 +28,7 @@ fn the_error_of_an_invalid_text_contains_the_text() {
 }
 
 #[test]
-fn pieces_after_the_last_run_of_a_tear_are_old() {
+fn pieces_after_the_last_range_of_a_tear_are_old() {
     use Piece::{Garbage, New, Old, Zeros};
     let tear = Tear::new([(2, New), (0, Zeros), (1, Garbage)]);
     let pieces: Vec<_> = (0..5).map(|index| tear.piece(index)).collect();
@@ -131,7 +131,7 @@ fn each_kind_of_tear_of_a_long_write_is_tried_if_a_bound_excludes_some_tears() {
         assert!(chosen.left_out > 0, "{model}");
         let texts: Vec<_> = chosen.choices.iter().map(ToString::to_string).collect();
         for tear in [
-            // A lost end, a lost beginning, a hole, only a middle.
+            // A lost end, a lost beginning, a gap, only a middle.
             "=5n", "=6o4n", "=5n1o4n", "=5o1n", "=1n8o1n", "=1o8n",
             // Garbage in one sector and in several sectors, before missing pieces and before written pieces.
             "=5n1g", "=10g", "=9n1g", "=5n1g4n", "=9g1n", // A length without content.
@@ -261,7 +261,7 @@ fn random_choices_keep_few_changes_of_some_files_and_most_changes_of_others() {
 }
 
 #[test]
-fn files_created_one_after_another_with_the_same_name_have_different_random_fates() {
+fn files_created_one_after_another_with_the_same_name_have_different_random_choices() {
     let disk = SimDisk::new();
     for target in ["/1", "/2", "/3"] {
         let file = create(&disk, "/tmp");

@@ -24,7 +24,7 @@ fn disk() -> SimDisk {
 }
 
 #[test]
-fn an_operation_has_no_effect_before_a_failure_and_full_effect_after_it_and_its_call_is_refused() {
+fn the_device_refuses_the_call_at_its_failure_after_no_effect_or_the_full_effect() {
     for (ordinal, side, done, synced, all) in [
         (0, Side::Before, 0, b"old", b"old"),
         (0, Side::After, 1, b"old", b"new"),

@@ -144,7 +144,7 @@ fn a_later_sync_does_not_make_a_lost_write_durable() {
 }
 
 #[test]
-fn a_sync_that_loses_writes_leaves_any_subset_of_them_and_a_later_sync_makes_later_writes_durable() {
+fn a_failed_sync_leaves_any_subset_of_its_writes_and_the_next_sync_covers_only_later_writes() {
     let (disk, file) = disk();
     write(&file, b"A", 0);
     write(&file, b"B", 1);

@@ -212,7 +212,7 @@ fn durable_len(events: &[NaiveEvent], of: &NaiveEvent) -> u64 {
     };
     events[..sync].iter().fold(0, |len, event| match event {
         NaiveEvent::Write(written, offset, bytes) if written == file => len.max(offset + bytes.len() as u64),
-        NaiveEvent::Truncation(cut) if cut == file => 0,
+        NaiveEvent::Truncation(truncated) if truncated == file => 0,
         _ => len,
     })
 }

@@ -23,7 +23,7 @@ fn plan(ordinal: u64, fault: IoFault, mode: &str) -> Plan {
 }
 
 #[test]
-fn a_line_with_a_fault_is_replayed_for_each_fault_and_kind_of_operation() {
+fn a_replay_line_with_a_fault_is_replayed_for_each_fault_and_kind_of_operation() {
     let setup = Setup::new(Plan::standard(SEED, 20).work, Durability::EverySynced);
     let run = record::RunRecord::of_work(&setup, &setup.new_disk());
     let sites = fault::fault_sites(&run.recording, 0);

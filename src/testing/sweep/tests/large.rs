@@ -42,7 +42,7 @@ fn large_calls_survive_sampled_crashes_under_tiny_limits() {
     report.expect_clean();
 }
 
-/// The sampled sweeps have only a few images with a hole inside a frame.
+/// The sampled sweeps have only a few images with a gap inside a frame.
 #[test]
 fn a_call_in_many_sectors_survives_completely_or_is_lost_completely() {
     let operations = Workload::standard(SEED, 60).operations;

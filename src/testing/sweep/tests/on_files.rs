@@ -144,13 +144,9 @@ fn each_check_of_a_crash_on_real_files_finds_its_bug() {
     }
 }
 
-#[test]
-fn a_failed_call_before_the_crash_is_a_finding_in_this_process_and_in_a_child() {
-    let child = ChildProgram::this_test(concat!(
-        module_path!(),
-        "::a_failed_call_before_the_crash_is_a_finding_in_this_process_and_in_a_child"
-    ));
-    let sweep = CrashSweep::driven("a name that is too long", |driver| {
+/// A sweep whose work begins with a failing call.
+fn sweep_with_a_failed_call() -> CrashSweep {
+    CrashSweep::driven("a name that is too long", |driver| {
         driver
             .apply(&Operation::CreateCollection(vec![b'a'; 100_000]))
             .ok();
@@ -158,12 +154,29 @@ fn a_failed_call_before_the_crash_is_a_finding_in_this_process_and_in_a_child() 
             driver.apply(&operation).ok();
         }
         Ok(())
-    });
+    })
+}
+
+fn assert_failed_call_is_a_finding(sweep: &CrashSweep, mode: CrashMode, child: &ChildProgram) {
+    let finding = finding_on_files(sweep, point(CrashPoint::WalPostAggregate, 0), mode, child);
+    assert_eq!(finding.failure.kind, FailureKind::CannotContinue, "{finding}");
+}
+
+#[test]
+fn a_failed_call_before_a_panic_in_this_process_is_a_finding() {
+    let unused = ChildProgram::this_program([""; 0]);
+    assert_failed_call_is_a_finding(&sweep_with_a_failed_call(), CrashMode::Panic, &unused);
+}
+
+#[test]
+fn a_failed_call_before_the_kill_of_a_child_is_a_finding() {
+    let child = ChildProgram::this_test(concat!(
+        module_path!(),
+        "::a_failed_call_before_the_kill_of_a_child_is_a_finding"
+    ));
+    let sweep = sweep_with_a_failed_call();
     sweep.crash_if_child();
-    for mode in [CrashMode::Panic, CrashMode::Kill] {
-        let finding = finding_on_files(&sweep, point(CrashPoint::WalPostAggregate, 0), mode, &child);
-        assert_eq!(finding.failure.kind, FailureKind::CannotContinue, "{finding}");
-    }
+    assert_failed_call_is_a_finding(&sweep, CrashMode::Kill, &child);
 }
 
 #[test]

@@ -29,12 +29,12 @@ fn assert_fails(work: impl Fn(&mut Driver<'_>) -> Result<(), Error> + Send + Syn
 }
 
 #[test]
-fn a_first_test_with_successful_changes_passes() {
+fn a_driven_sweep_with_successful_changes_passes() {
     assert_eq!(first_test(change), None);
 }
 
 #[test]
-fn a_first_test_without_changes_fails() {
+fn a_driven_sweep_without_changes_fails() {
     assert_fails(|_| Ok(()), "no operation was acknowledged");
     assert_fails(
         |driver| driver.apply(&Operation::Sync).map(drop),
@@ -43,7 +43,7 @@ fn a_first_test_without_changes_fails() {
 }
 
 #[test]
-fn a_first_test_whose_calls_all_fail_fails_even_if_it_ignores_the_errors() {
+fn a_driven_sweep_whose_calls_all_fail_fails_even_if_it_ignores_the_errors() {
     let to_missing_collection = || Operation::AddToCollection(b"none".to_vec(), EntityId(7));
     assert_fails(
         move |driver| driver.apply(&to_missing_collection()).map(drop),
@@ -59,7 +59,7 @@ fn a_first_test_whose_calls_all_fail_fails_even_if_it_ignores_the_errors() {
 }
 
 #[test]
-fn a_first_test_that_panics_fails() {
+fn a_driven_sweep_that_panics_fails() {
     assert_fails(
         |_| panic!("an assertion of the work function"),
         "an assertion of the work function",
@@ -67,7 +67,7 @@ fn a_first_test_that_panics_fails() {
 }
 
 #[test]
-fn a_first_test_that_writes_without_the_driver_fails() {
+fn a_driven_sweep_that_writes_without_the_driver_fails() {
     assert_fails(
         |driver| {
             change(driver)?;
@@ -82,7 +82,7 @@ fn a_first_test_that_writes_without_the_driver_fails() {
 }
 
 #[test]
-fn a_first_test_whose_work_differs_between_runs_fails() {
+fn a_driven_sweep_whose_work_differs_between_runs_fails() {
     let runs = std::sync::atomic::AtomicU64::new(0);
     assert_fails(
         move |driver| {
@@ -100,7 +100,7 @@ fn a_first_test_whose_work_differs_between_runs_fails() {
 }
 
 #[test]
-fn a_first_test_whose_bounds_exclude_every_crash_fails() {
+fn a_driven_sweep_whose_bounds_exclude_every_crash_fails() {
     let sweep = || CrashSweep::driven("watch list", change);
     for bounded in [
         sweep().time(Duration::ZERO),

@@ -16,7 +16,7 @@ use super::subject::{DB_DIR, DamageSubject, HistoryEnd, content, histories};
 use crate::testing::SimDisk;
 use crate::testing::sim_disk::Image;
 use crate::testing::workload::{
-    Event, Operation, STANDARD_NOW_MS, standard_schema, tiny_options, with_many_segments,
+    Event, Operation, PolicyText, STANDARD_NOW_MS, standard_schema, tiny_options, with_many_segments,
 };
 use crate::{CohortId, Durability, EntityId, Options, SignalId, TidalDb, UserId};
 
@@ -204,7 +204,7 @@ fn copies(len: usize, origin: CopyOrigin, end: HistoryEnd, policy: Durability) -
     };
     for copy in copies.len()..len {
         let mut subject = common.clone();
-        subject.name = format!("{policy:?}, {end:?}");
+        subject.name = format!("{}, {end}", PolicyText(policy));
         subject.end = end;
         // Each copy has its own step between opening ids, so that no two copies share an id.
         subject.options = subject.options.predictable_opening_ids(copy as u64 + 1);
