@@ -225,7 +225,7 @@ impl TidalDb {
         self
     }
 
-    /// The schema in force. The parts that were not set at open have the values of the stored schema or the defaults.
+    /// The current schema. The parts that were not set at open have the values of the stored schema or the defaults.
     pub fn schema(&self) -> &Schema {
         &self.shared.options.schema
     }

@@ -276,7 +276,7 @@ Others {
 
     AcknowledgedFirst: "the acknowledgement is the last step of a call",
         [Lost], Nothing, BugPlace::calls(Operation::is_frame, calls::acknowledge_first);
-    WeakerPolicy: "the chosen durability policy is in force",
+    WeakerPolicy: "the chosen durability policy takes effect",
         [AcknowledgedBeforeDurable, Lost], Nothing,
         BugPlace::Options(|options, _| options.durability(Durability::OperatingSystem));
     SyncDropped: "`sync` makes every acknowledged call durable",
@@ -365,11 +365,11 @@ Changes {
         [AcknowledgedBeforeDurable], Sessions, BugPlace::storage(&["write_batch", "flush"], |call, state| {
             storage::in_sessions(2.., call, state, storage::write_schema_late)
         });
-    BoundsIgnored: "changed bounds of co-engagement are in force after an open",
+    BoundsIgnored: "changed bounds of co-engagement take effect at an open",
         [Wrong], Sessions, BugPlace::LaterOptions(calls::with_first_bounds);
     AppendedSignalNeutral: "an appended signal has its declared properties",
         [Half], Sessions, BugPlace::LaterOptions(calls::with_neutral_signals);
-    LaterPolicyIgnored: "the policy of each session is in force",
+    LaterPolicyIgnored: "the policy of each session takes effect",
         [AcknowledgedBeforeDurable], Sessions,
         BugPlace::LaterOptions(|options| options.durability(Durability::OperatingSystem));
     LaterTimerStopped: "syncs are timed in every session",
@@ -377,7 +377,7 @@ Changes {
             Durability::SyncedEvery { .. } => options.durability(Durability::SyncedEvery { interval_ms: u64::MAX }),
             _ => options,
         });
-    LaterSegmentSizeIgnored: "the segment size of each session is in force",
+    LaterSegmentSizeIgnored: "the segment size of each session takes effect",
         [Wrong], Sessions, BugPlace::LaterOptions(|options| options.segment_bytes_max(1 << 20));
     ClockStopped: "the clock of each session decides which events are ahead",
         [Wrong], Sessions, BugPlace::LaterOptions(|options| options.clock(Arc::new(TestClock::at(STANDARD_NOW_MS))));
