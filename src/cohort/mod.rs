@@ -1,7 +1,7 @@
 //! Cohorts: the same aggregates as those of entities, for a part of the users.
 //!
-//! Owns the key of the states of a cohort; [`ledger`] applies events to them. In memory only: the log and the last
-//! checkpoint survive a crash.
+//! Owns the key of the states of a cohort; [`ledger`] applies events to them. In memory only: after a
+//! crash the next open builds it again from the last checkpoint and the log.
 
 pub(crate) mod ledger;
 #[cfg(test)]

@@ -6,8 +6,8 @@
 //! tiers, the cohorts and co-engagement. [`checkpoint`] stores their state.
 //!
 //! Invariant: the tiers are a pure function of the applied events. Time comes in as an argument. No code reads a clock,
-//! draws a random number or iterates over a hash map. The tiers are in memory only; the log and the last checkpoint
-//! survive a crash.
+//! draws a random number or iterates over a hash map. The tiers are in memory only: after a crash the next open
+//! builds them again from the last checkpoint and the log.
 
 pub(crate) mod checkpoint;
 pub(crate) mod hot;

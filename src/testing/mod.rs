@@ -77,7 +77,7 @@
 //! schema, storage engine and file access by your own.
 //!
 //! # Crash at one position
-//! A plan has three parts: the work, the durability policy and the crashes. The run fails if it does not reach each
+//! A plan has the work, the durability policy and the crashes. The run fails if it does not reach each
 //! crash.
 //! ```
 //! use tidaldb::testing::{CrashPoint, Plan, run_plan, sim_disk::ImageChoice};
@@ -124,7 +124,8 @@
 //! });
 //! sweep.images_max(16).run().expect_clean();
 //! ```
-//! [`conformance`] checks the engine without the database: on real files, with killed processes and with a full disk.
+//! [`conformance`] checks the engine without the database: on real files, with killed processes, with a full disk and on a
+//! simulated disk.
 //! Each child process runs the same test again. An engine with a separate file access gets all checks except those on
 //! the simulated disk.
 //! ```

@@ -12,8 +12,8 @@
 //! | [`recovery`] | reads the log back at open |
 //!
 //! Invariants:
-//! - Sequence numbers count frames. A number that was synced or covered is never used again.
-//! - One call writes each frame, after all earlier frames.
+//! - Sequence numbers count frames. A number that was synced, or that a checkpoint covers, is never used again.
+//! - A call writes exactly one frame, after all earlier frames.
 //! - A segment is synced before its successor takes a frame.
 //! - A position that a header promises as synced was synced before that header was written.
 

@@ -10,12 +10,12 @@ use tidaldb::{Background, CohortId, EntityId, Error, Options, Schema, Signal, Si
 
 const DAY_MS: i64 = 86_400_000;
 
-/// Promises: an acknowledged like survives, the set "liked" has exactly the items with a like, and no item gets a
+/// Promises: an acknowledged like survives, after `open` the set "liked" has exactly the items with a like, and no item gets a
 /// second like, also if a client repeats a call days later.
 struct Likes(TidalDb);
 
 impl Likes {
-    /// Opens the database, and records the like of each item that a crash left in the set without one.
+    /// Opens the database, and records the missing like of each item that a crash left in the set.
     fn open(disk: &SimDisk, now_ms: i64) -> Result<Self, Error> {
         // With this half-life a score stays above 0 for decades. A score of 0 means that the item has no like.
         let like = Signal::new("like").half_life_ms(30 * DAY_MS as u64);

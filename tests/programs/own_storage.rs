@@ -1,4 +1,4 @@
-//! A storage engine of one's own, which keeps all pairs in one file. The conformance checks of the test kit test the
+//! An application's own storage engine, which keeps all pairs in one file. The conformance checks of the test kit test the
 //! promises of `StorageEngine`.
 
 use std::io::{self, ErrorKind};
@@ -17,8 +17,8 @@ struct WholeFileStore {
     pairs: MemoryStore,
     files: Arc<dyn FileAccess>,
     dir: PathBuf,
-    /// A writer holds it while it copies the pairs and replaces the file: of two writers at once, one would lose its
-    /// write. Readers need only the lock inside `pairs`.
+    /// A writer holds it while it copies the pairs and replaces the file: without it, two writers at the same time
+    /// could overwrite each other's write. Readers need only the lock inside `pairs`.
     writer: Mutex<()>,
 }
 
@@ -40,8 +40,8 @@ impl WholeFileStore {
     }
 }
 
-/// The content of the file, `None` if it does not exist. Its name is durable on return, because a kill can come between
-/// the rename and the sync of the directory.
+/// The content of the file, `None` if it does not exist. Syncs the directory first: after a kill between the rename
+/// and that sync of a write, the name of the file may not be durable yet.
 fn read(files: &dyn FileAccess, dir: &Path) -> io::Result<Option<Vec<u8>>> {
     if !files.list(dir)?.contains(&"pairs".to_owned()) {
         return Ok(None);

@@ -26,7 +26,7 @@ struct RankedItem {
 
 /// Records the events and returns the items with the highest scores, the best one first.
 fn record_and_rank(dir: &Path) -> Result<Vec<RankedItem>, Box<dyn Error>> {
-    // A view loses half of its score in a day.
+    // A view loses half of its score in a day, a like in seven days.
     let schema = Schema::new()
         .signal(Signal::new("view").half_life_ms(DAY_MS as u64))
         .signal(Signal::new("like").half_life_ms(7 * DAY_MS as u64).positive());

@@ -2,12 +2,13 @@
 //!
 //! The steps, and the state that a crash during or after each leaves:
 //!
-//! 1. Under the gate: fix N, and begin a fence, which assigns all changes up to N to this checkpoint. Nothing on disk.
+//! 1. While no call applies an event (the gate is held): choose N, and begin a fence, which assigns all changes up to N to
+//!    this checkpoint. A crash changes nothing on disk.
 //! 2. Copy the changed records, shard by shard, and encode them. Writers continue. The first writer that changes a page
-//!    after the fence copies the page first. Nothing on disk.
+//!    after the fence copies the page first. A crash changes nothing on disk.
 //! 3. `write_batch`: the old checkpoint, or the new one with its N, never a mixture. The log is complete.
 //! 4. `flush`: the new checkpoint. The log is complete, and replay skips its frames up to N.
-//! 5. Append the marker to the log: the same, and the log confirms the checkpoint. A close begins a new segment for the
+//! 5. Append the marker to the log: as after step 4, and the log names the checkpoint. A close begins a new segment for the
 //!    marker. A crash can leave this segment empty.
 //! 6. Trim the log: the segments that N covers completely are removed, the oldest first.
 //!

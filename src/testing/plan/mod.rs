@@ -1,6 +1,6 @@
 //! Plans: a plan is the description of one run that crashes.
 //!
-//! A plan has three parts: the work, the policy, and the crashes. Each crash has a site and a mode. The text of a plan
+//! A plan has the work, the durability policy, the sector size of the disk, and the crashes. Each crash has a site and a mode. The text of a plan
 //! is one line. The line parses to the same plan:
 //!
 //! ```text
@@ -14,7 +14,7 @@
 //! | `sectors` | the bytes of a sector of the disk; 512 without this key |
 //! | `crash` | `POINT#N`: the crossing of the crash point after N earlier crossings of it |
 //! | | `disk#ORDINAL:SIDE`: before or after a disk operation |
-//! | | `disk#ORDINAL:FAULT`: the return of the call in which the operation has an [`IoFault`]; with `:end` the end of that run |
+//! | | `disk#ORDINAL:FAULT`: the disk operation has an [`IoFault`], and the crash is at the return of the call that made it; with `:end` after FAULT, at the end of the run |
 //! | | `end`: after the close |
 //! | `mode` | `panic`, `abort`, `kill`, or `power-loss:` and an [`ImageChoice`] |
 //!

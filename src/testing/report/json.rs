@@ -54,38 +54,34 @@ impl Report {
     /// The report as JSON:
     #[doc = include_str!("json.md")]
     pub fn json(&self) -> String {
-        of(self)
+        let mut fields = vec![
+            ("format", text("tidaldb-crash-report")),
+            ("version", "1".to_owned()),
+            ("title", text(&self.title)),
+        ];
+        fields.extend(verdict(self.reason_not_clean()));
+        let mut all = vec![("sweeps", self.sweeps.len().to_string())];
+        all.extend(totals(&self.totals));
+        fields.push(("running", or_null(self.running.as_ref().map(running))));
+        fields.push(("totals", object(all)));
+        for table in self.matrix.tables() {
+            let [field, name_field] = table.fields;
+            let names = ["in_work", "recovered", "findings", "left_out", "in_recoveries"];
+            let table = table.lines.into_iter().map(|(_, name, counts)| {
+                let counts = names
+                    .into_iter()
+                    .zip(counts.numbers().map(|count| count.to_string()));
+                object([(name_field, text(name))].into_iter().chain(counts))
+            });
+            fields.push((field, lines(table)));
+        }
+        fields.push((
+            "findings",
+            lines(self.findings().map(|(sweep, it)| finding(sweep, it))),
+        ));
+        fields.push(("sweeps", lines(self.sweeps.iter().map(sweep))));
+        object(fields) + "\n"
     }
-}
-
-fn of(report: &Report) -> String {
-    let mut fields = vec![
-        ("format", text("tidaldb-crash-report")),
-        ("version", "1".to_owned()),
-        ("title", text(&report.title)),
-    ];
-    fields.extend(verdict(report.reason_not_clean()));
-    let mut all = vec![("sweeps", report.sweeps.len().to_string())];
-    all.extend(totals(&report.totals));
-    fields.push(("running", or_null(report.running.as_ref().map(running))));
-    fields.push(("totals", object(all)));
-    for table in report.matrix.tables() {
-        let [field, name_field] = table.fields;
-        let names = ["in_work", "recovered", "findings", "left_out", "in_recoveries"];
-        let table = table.lines.into_iter().map(|(_, name, counts)| {
-            let counts = names
-                .into_iter()
-                .zip(counts.numbers().map(|count| count.to_string()));
-            object([(name_field, text(name))].into_iter().chain(counts))
-        });
-        fields.push((field, lines(table)));
-    }
-    fields.push((
-        "findings",
-        lines(report.findings().map(|(sweep, it)| finding(sweep, it))),
-    ));
-    fields.push(("sweeps", lines(report.sweeps.iter().map(sweep))));
-    object(fields) + "\n"
 }
 
 fn verdict(reason: Option<String>) -> JsonFields {

@@ -11,31 +11,26 @@ const STYLE: &str = include_str!("page.css");
 impl Report {
     /// The report as one HTML page that needs no other file, no network and no script.
     pub fn html(&self) -> String {
-        page(self)
+        let title = escaped(format_args!("Crash report: {}", self.title));
+        let findings = EqualFindings::of(self);
+        let mut body = element("h1", &title) + &summary(self) + &map::legend();
+        if self.totals.findings > 0 {
+            body += &findings::section(self, &findings);
+        }
+        for table in self.matrix.tables() {
+            body += &matrix(&table);
+        }
+        body += &maps(self, &findings);
+        if self.sweeps.len() > 1 {
+            body += &sweeps(self);
+        }
+        body += &omissions(self);
+        format!(
+            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n"
+        )
     }
-}
-
-/// The page of `report`.
-fn page(report: &Report) -> String {
-    let title = escaped(format_args!("Crash report: {}", report.title));
-    let findings = EqualFindings::of(report);
-    let mut body = element("h1", &title) + &summary(report) + &map::legend();
-    if report.totals.findings > 0 {
-        body += &findings::section(report, &findings);
-    }
-    for table in report.matrix.tables() {
-        body += &matrix(&table);
-    }
-    body += &maps(report, &findings);
-    if report.sweeps.len() > 1 {
-        body += &sweeps(report);
-    }
-    body += &omissions(report);
-    format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n"
-    )
 }
 
 fn summary(report: &Report) -> String {

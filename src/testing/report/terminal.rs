@@ -12,62 +12,58 @@ const COLUMNS: &str = "in the work|✓ recovered|✗ findings|– left out|in re
 impl Report {
     /// The matrix and the findings, for a terminal of 100 columns.
     pub fn terminal(&self) -> String {
-        of(self)
-    }
-}
-
-fn of(report: &Report) -> String {
-    let mut text = String::new();
-    for (number, (sweep, finding)) in (1..).zip(report.findings().take(FINDINGS_SHOWN_MAX)) {
-        let finding = finding.to_string();
-        writeln!(
-            text,
-            "✗ finding {number} in sweep {}: {}\n",
-            sweep + 1,
-            EscapedText(&finding)
-        )
-        .ok();
-    }
-    for (matrix, title) in report
-        .matrix
-        .tables()
-        .into_iter()
-        .zip(["crash point", "disk operation, both sides"])
-    {
-        let mut table = TextTable::of_numbers(28, [14; 5]);
-        table.row([title].into_iter().chain(COLUMNS.split('|')));
-        for (_, name, counts) in matrix.lines {
-            if counts.is_reached() {
-                table.row([name].into_iter().chain(counts.numbers().map(grouped)));
-            } else {
-                table.row([name.as_str(), "· not reached"]);
-            }
+        let mut text = String::new();
+        for (number, (sweep, finding)) in (1..).zip(self.findings().take(FINDINGS_SHOWN_MAX)) {
+            let finding = finding.to_string();
+            writeln!(
+                text,
+                "✗ finding {number} in sweep {}: {}\n",
+                sweep + 1,
+                EscapedText(&finding)
+            )
+            .ok();
         }
-        writeln!(text, "{table}").ok();
-    }
-    for line in sentences(&report.totals, report.sweeps.len()) {
-        writeln!(text, "{line}").ok();
-    }
-    let items = left_out(&report.totals.left_out);
-    for (count, unit, reason) in &items {
-        writeln!(
-            text,
-            "– left out: {} {unit}\n            ({reason})",
-            grouped(*count)
-        )
-        .ok();
-    }
-    if items.is_empty() {
-        text += "Nothing was left out.\n";
-    }
-    let hidden = report.totals.findings.saturating_sub(FINDINGS_SHOWN_MAX as u64);
-    if hidden > 0 {
-        writeln!(text, "{} more findings are not shown.", grouped(hidden)).ok();
-    }
-    match report.reason_not_clean() {
-        // The reason may contain text of the workload.
-        Some(why) => text + "✗ not clean: " + &cut(&EscapedText(&why).to_string(), 80),
-        None => text + "✓ clean",
+        for (matrix, title) in self
+            .matrix
+            .tables()
+            .into_iter()
+            .zip(["crash point", "disk operation, both sides"])
+        {
+            let mut table = TextTable::of_numbers(28, [14; 5]);
+            table.row([title].into_iter().chain(COLUMNS.split('|')));
+            for (_, name, counts) in matrix.lines {
+                if counts.is_reached() {
+                    table.row([name].into_iter().chain(counts.numbers().map(grouped)));
+                } else {
+                    table.row([name.as_str(), "· not reached"]);
+                }
+            }
+            writeln!(text, "{table}").ok();
+        }
+        for line in sentences(&self.totals, self.sweeps.len()) {
+            writeln!(text, "{line}").ok();
+        }
+        let items = left_out(&self.totals.left_out);
+        for (count, unit, reason) in &items {
+            writeln!(
+                text,
+                "– left out: {} {unit}\n            ({reason})",
+                grouped(*count)
+            )
+            .ok();
+        }
+        if items.is_empty() {
+            text += "Nothing was left out.\n";
+        }
+        let hidden = self.totals.findings.saturating_sub(FINDINGS_SHOWN_MAX as u64);
+        if hidden > 0 {
+            writeln!(text, "{} more findings are not shown.", grouped(hidden)).ok();
+        }
+        match self.reason_not_clean() {
+            // The reason may contain text of the workload.
+            Some(why) => text + "✗ not clean: " + &cut(&EscapedText(&why).to_string(), 80),
+            None => text + "✓ clean",
+        }
     }
 }
 

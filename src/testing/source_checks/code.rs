@@ -1,4 +1,4 @@
-//! The code of a source, without its comments and the content of its texts.
+//! The code of a source, without its comments and without the content of its strings and characters.
 
 use std::iter::Peekable;
 use std::str::Chars;

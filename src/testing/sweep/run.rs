@@ -30,66 +30,61 @@ const SHRINKING_TIME: Duration = Duration::from_secs(90);
 const SHRUNK_MAX: usize = 3;
 
 impl CrashSweep {
-    /// Runs the sweep.
+    /// Runs the sweep on its own threads. The calling thread checks their heartbeats.
     pub fn run(&self) -> SweepReport {
-        run(self)
+        let workers = self.bounds.workers;
+        let running = Arc::new(RunningSweep::new(self.setup.clone(), self.bounds.clone()));
+        let (sender, receiver) = mpsc::channel();
+        let (working, shrinks) = (Arc::clone(&running), self.shrinks);
+        let spawned = threads::spawn("tidaldb-sweep", move || {
+            let mut report = working.report(&working.explore());
+            // After a hang there is no receiver.
+            sender.send(report.clone()).ok();
+            if shrinks && !report.findings.is_empty() {
+                shrink_findings(&working.setup, &mut report);
+                sender.send(report).ok();
+            }
+        });
+        let worker = match spawned {
+            Ok(worker) => worker,
+            Err(error) => panic!("the sweep needs a thread: {error}"),
+        };
+        let mut monitor = HeartbeatMonitor::new(self.bounds.case_time, workers);
+        let mut last_progress = now();
+        let mut report = loop {
+            match receiver.recv_timeout(CHECK_INTERVAL) {
+                Ok(report) if self.shrinks && !report.findings.is_empty() => {
+                    // Shrinking has no heartbeat. If it hangs, the report has no shrunk cases.
+                    break receiver.recv_timeout(SHRINKING_TIME).unwrap_or(report);
+                }
+                Ok(report) => {
+                    worker.join().ok();
+                    break report;
+                }
+                Err(RecvTimeoutError::Disconnected) => match worker.join() {
+                    Err(payload) => std::panic::resume_unwind(payload),
+                    Ok(()) => unreachable!("the worker sends its report before it ends"),
+                },
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if let Some(crashes) = monitor.find_hang(&running.heartbeats) {
+                running.shared.stop.store(true, Ordering::Relaxed);
+                let case_time = self.bounds.case_time;
+                let message =
+                    format_args!("the case did not end within {case_time:?}; its thread is left running");
+                break running.report_hang(crashes, Failure::new(FailureKind::Hang, message));
+            }
+            if let Some((interval, show_progress)) = &self.progress
+                && now().duration_since(last_progress) >= *interval
+            {
+                last_progress = now();
+                show_progress(&running.progress());
+            }
+        };
+        report.requires_coverage = self.requires_coverage;
+        report.elapsed = now().duration_since(running.shared.started);
+        report
     }
-}
-
-/// Runs a sweep on its own threads. The calling thread checks their heartbeats.
-fn run(sweep: &CrashSweep) -> SweepReport {
-    let workers = sweep.bounds.workers;
-    let running = Arc::new(RunningSweep::new(sweep.setup.clone(), sweep.bounds.clone()));
-    let (sender, receiver) = mpsc::channel();
-    let (working, shrinks) = (Arc::clone(&running), sweep.shrinks);
-    let spawned = threads::spawn("tidaldb-sweep", move || {
-        let mut report = working.report(&working.explore());
-        // After a hang there is no receiver.
-        sender.send(report.clone()).ok();
-        if shrinks && !report.findings.is_empty() {
-            shrink_findings(&working.setup, &mut report);
-            sender.send(report).ok();
-        }
-    });
-    let worker = match spawned {
-        Ok(worker) => worker,
-        Err(error) => panic!("the sweep needs a thread: {error}"),
-    };
-    let mut monitor = HeartbeatMonitor::new(sweep.bounds.case_time, workers);
-    let mut last_progress = now();
-    let mut report = loop {
-        match receiver.recv_timeout(CHECK_INTERVAL) {
-            Ok(report) if sweep.shrinks && !report.findings.is_empty() => {
-                // Shrinking has no heartbeat. If it hangs, the report has no shrunk cases.
-                break receiver.recv_timeout(SHRINKING_TIME).unwrap_or(report);
-            }
-            Ok(report) => {
-                worker.join().ok();
-                break report;
-            }
-            Err(RecvTimeoutError::Disconnected) => match worker.join() {
-                Err(payload) => std::panic::resume_unwind(payload),
-                Ok(()) => unreachable!("the worker sends its report before it ends"),
-            },
-            Err(RecvTimeoutError::Timeout) => {}
-        }
-        if let Some(crashes) = monitor.find_hang(&running.heartbeats) {
-            running.shared.stop.store(true, Ordering::Relaxed);
-            let case_time = sweep.bounds.case_time;
-            let message =
-                format_args!("the case did not end within {case_time:?}; its thread is left running");
-            break running.report_hang(crashes, Failure::new(FailureKind::Hang, message));
-        }
-        if let Some((interval, show_progress)) = &sweep.progress
-            && now().duration_since(last_progress) >= *interval
-        {
-            last_progress = now();
-            show_progress(&running.progress());
-        }
-    };
-    report.requires_coverage = sweep.requires_coverage;
-    report.elapsed = now().duration_since(running.shared.started);
-    report
 }
 
 impl RunningSweep {
