@@ -173,7 +173,8 @@ impl Options {
         }
     }
 
-    /// A checkpoint is made when the log has grown by this many bytes. Default 64 MiB, at least 1. Many segments make a
+    /// A checkpoint is due when the log has grown by this many bytes. Default 64 MiB, at least 1. The next call that
+    /// records or forgets makes a due checkpoint, or requests it from the thread of the database. Many segments make a
     /// checkpoint due too, see [`Statistics::log_segments_len`](crate::Statistics::log_segments_len).
     ///
     /// At four times this size writers wait for a checkpoint, so that the log stays bounded also with slow storage.
