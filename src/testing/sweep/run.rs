@@ -31,6 +31,9 @@ const SHRUNK_MAX: usize = 3;
 
 impl CrashSweep {
     /// Runs the sweep on its own threads. The calling thread checks their heartbeats.
+    ///
+    /// # Panics
+    /// If the operating system cannot start a thread, or if the kit itself has a fault.
     pub fn run(&self) -> SweepReport {
         let workers = self.bounds.workers;
         let running = Arc::new(RunningSweep::new(self.setup.clone(), self.bounds.clone()));
