@@ -164,8 +164,6 @@ pub mod plan;
 mod process;
 pub mod report;
 pub mod sim_disk;
-#[cfg(test)]
-mod source_checks;
 pub mod sweep;
 mod temp_dir;
 mod test_clock;

@@ -5,3 +5,4 @@ mod decay;
 mod lock;
 mod owner;
 mod poison;
+pub(crate) mod source_checks;

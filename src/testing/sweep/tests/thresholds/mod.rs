@@ -21,10 +21,10 @@ use crate::limits::Limits;
 use crate::storage::{FileStore, FileStoreOptions, StorageEngine, keys};
 use crate::testing::oracle::CrashKind;
 use crate::testing::sim_disk::{DiskOperation, DiskOperationKind, Image, Side};
-use crate::testing::source_checks::limits::SIZES;
 use crate::testing::workload::{
     Workload, large_options, large_schema, standard_schema, tiny_options, with_many_segments,
 };
+use crate::tests::source_checks::limits::SIZES;
 use crate::{Export, Options, RecoveryReport};
 
 /// A run that crashed and recovered to a legal state.

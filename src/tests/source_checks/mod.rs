@@ -7,18 +7,18 @@ mod code;
 mod documents;
 mod hooks;
 mod imports;
-mod kit;
-pub(super) mod limits;
+pub(crate) mod limits;
 mod modules;
 mod names;
 mod packages;
+mod process_state;
 mod words;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use super::lab::TempDir;
+use crate::testing::lab::TempDir;
 
 /// A rule for the files of the project.
 struct Rule {
@@ -36,10 +36,10 @@ const RULES: &[Rule] = &[
     imports::CIRCLES,
     imports::LAB,
     imports::LAYERS,
-    kit::FILE_LENGTH,
-    modules::RULE,
-    kit::VARIABLES,
-    kit::STATICS,
+    modules::FILE_LENGTH,
+    modules::PLACES,
+    process_state::VARIABLES,
+    process_state::STATICS,
     names::UNIQUE,
     packages::DEPENDENCIES,
     packages::LINTS,
@@ -90,15 +90,15 @@ impl Sources {
         files.filter(move |(path, _)| path.starts_with(prefix) && is_rust(path))
     }
 
-    /// The path below `src` and the text of each source of the crate, except its tests and these checks.
+    /// The path below `src` and the text of each source of the crate, except its tests.
     fn crate_files(&self) -> impl Iterator<Item = (&str, &str)> {
         let files = self
             .rust("src/")
             .map(|(file, text)| (&file["src/".len()..], text));
-        files.filter(|(file, _)| !is_of_tests(file) && !file.starts_with("testing/source_checks/"))
+        files.filter(|(file, _)| !is_of_tests(file))
     }
 
-    /// The path below `src/testing` and the text of each source of the kit, except its tests and these checks.
+    /// The path below `src/testing` and the text of each source of the kit, except its tests.
     fn kit(&self) -> impl Iterator<Item = (&str, &str)> {
         self.crate_files()
             .filter_map(|(file, text)| Some((file.strip_prefix("testing/")?, text)))
@@ -134,7 +134,7 @@ impl Sources {
 const SHORT_FORMS: [(&str, usize, &str); 5] = [
     ("<gate>", 1, hooks::GATE),
     ("<hook>", 1, hooks::HOOK),
-    ("<many lines>", kit::LINES_MAX + 1, "\n"),
+    ("<many lines>", modules::LINES_MAX + 1, "\n"),
     ("<many comments with what>", 300, "// what\n"),
     ("<many comments with nobody>", 60, "// nobody\n"),
 ];

@@ -82,7 +82,7 @@ fn extension(name: &str) -> Option<&str> {
 fn words_of(sources: &Sources) -> BTreeSet<&str> {
     let texts = sources
         .rust("")
-        .filter(|(file, _)| *file != "src/testing/source_checks/documents.rs");
+        .filter(|(file, _)| *file != "src/tests/source_checks/documents.rs");
     texts
         .flat_map(|(_, text)| text.split(|letter| !is_part_of_word(letter)))
         .collect()

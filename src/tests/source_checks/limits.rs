@@ -1,7 +1,7 @@
 //! The rule for limits: the limits inside the engine are fields of [`Limits`](crate::limits::Limits).
 //!
-//! A limit is a number. So each number of the engine that is not small must be in `src/limits.rs`, or in a list here. A
-//! list gives the reason why its numbers are no limits, or why they cannot be fields.
+//! Each number of the engine that is not small may be a limit. So it must be in `src/limits.rs`, or in a list here. A list
+//! gives the reason why its numbers are no limits, or why they cannot be fields.
 
 use std::collections::BTreeSet;
 
@@ -26,7 +26,7 @@ const NAMED: [&str; 6] = [
 
 /// Limits that a format or an array fixes. The table of thresholds has a row for each of them, and a large run exceeds
 /// it.
-pub(in crate::testing) const SIZES: &[&str] = &[
+pub(crate) const SIZES: &[&str] = &[
     "src/entities/co_engagement/table.rs FENCE_SHARDS",
     "src/limits.rs CHANGED_LEN_MIN",
     "src/limits.rs INDEX_PLACES_MIN",

@@ -1,4 +1,4 @@
-//! The rule for the places of modules and of their tests.
+//! The rules for the length of files, and for the places of modules and of their tests.
 //!
 //! A module with parts is a folder with `mod.rs`. The tests of the files in a folder are in its `tests.rs` or in its folder
 //! `tests`.
@@ -11,7 +11,24 @@ use super::{Rule, Sources, is_of_tests};
 /// Modules whose file is beside their folder. The contract fixes the places of these files.
 const FILES_BESIDE_FOLDERS: [&str; 2] = ["src/db/collections.rs", "src/entities/co_engagement.rs"];
 
-pub(super) const RULE: Rule = Rule {
+/// The largest number of lines of a file.
+pub(super) const LINES_MAX: usize = 600;
+
+pub(super) const FILE_LENGTH: Rule = Rule {
+    name: "no file has more than six hundred lines",
+    findings: |sources| {
+        let lengths = sources.rust("").map(|(file, text)| (file, text.lines().count()));
+        let long = lengths.filter(|(_, lines_len)| *lines_len > LINES_MAX);
+        long.map(|(file, lines_len)| format!("{file} has {lines_len} lines"))
+            .collect()
+    },
+    planted: &[
+        "tests/peers/src/long.rs |  | <many lines> | tests/peers/src/long.rs has 601 lines",
+        "src/lib.rs |  | <many lines> | src/lib.rs has",
+    ],
+};
+
+pub(super) const PLACES: Rule = Rule {
     name: "a module with parts is a folder with `mod.rs`, and the tests of a folder are in its `tests`",
     findings: |sources: &Sources| {
         let folders: BTreeSet<&str> = sources
@@ -24,10 +41,9 @@ pub(super) const RULE: Rule = Rule {
             if folders.contains(module) && !FILES_BESIDE_FOLDERS.contains(&file) {
                 findings.push(format!("{file} is beside its folder"));
             }
-            let is_in_checks = file.starts_with("src/testing/source_checks/");
             let code: String = code_of(text).split_whitespace().collect();
             let has_tests = code.contains("#[test]") || code.contains("::test]");
-            if has_tests && !is_of_tests(file) && !is_in_checks {
+            if has_tests && !is_of_tests(file) {
                 findings.push(format!("{file} holds tests"));
             }
             if code.contains("#[path=") || code.contains(",path=") {

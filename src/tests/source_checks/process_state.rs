@@ -1,25 +1,9 @@
-//! Rules for the length of files, and for the state of the kit.
+//! Rules for the state of the process: statics of the kit, and environment variables.
 //!
 //! The kit works in parallel tests without any set-up. It has no process-wide state that one test could change for
 //! another. It reads one environment variable, which it sets for its own child processes.
 
 use super::{Rule, difference};
-
-pub(super) const LINES_MAX: usize = 600;
-
-pub(super) const FILE_LENGTH: Rule = Rule {
-    name: "no file has more than six hundred lines",
-    findings: |sources| {
-        let lengths = sources.rust("").map(|(file, text)| (file, text.lines().count()));
-        let long = lengths.filter(|(_, lines_len)| *lines_len > LINES_MAX);
-        long.map(|(file, lines_len)| format!("{file} has {lines_len} lines"))
-            .collect()
-    },
-    planted: &[
-        "tests/peers/src/long.rs |  | <many lines> | tests/peers/src/long.rs has 601 lines",
-        "src/lib.rs |  | <many lines> | src/lib.rs has",
-    ],
-};
 
 pub(super) const VARIABLES: Rule = Rule {
     name: "the crate reads no environment variable except the orders of the kit's child processes",
