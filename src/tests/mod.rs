@@ -1,8 +1,6 @@
-//! Tests of the files directly in `src`.
+//! Tests of the files directly in `src`, and the rules that all sources must keep.
 
-mod cells;
 mod decay;
 mod lock;
-mod owner;
 mod poison;
 pub(crate) mod source_checks;

@@ -14,10 +14,13 @@ mod packages;
 mod process_state;
 mod words;
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::rc::Rc;
 
+use self::code::code_of;
 use crate::testing::lab::TempDir;
 
 /// A rule for the files of the project.
@@ -49,10 +52,23 @@ const RULES: &[Rule] = &[
     documents::RULE,
 ];
 
-/// The sources below `src` and `tests`, `build.rs`, CONTRIBUTING.md, and every manifest. Maps the path from the root, with `/` between
-/// names, to the text.
+/// The sources below `src` and `tests`, `build.rs`, CONTRIBUTING.md, and every manifest, by path from the root, with `/`
+/// between names. Copies share the unchanged files.
 #[derive(Clone, Default)]
-struct Sources(BTreeMap<String, String>);
+struct Sources(BTreeMap<String, Rc<SourceFile>>);
+
+/// A file. Its code is computed once, for all rules.
+struct SourceFile {
+    text: String,
+    code: OnceCell<String>,
+}
+
+impl SourceFile {
+    fn new(text: String) -> Rc<Self> {
+        let code = OnceCell::new();
+        Rc::new(Self { text, code })
+    }
+}
 
 impl Sources {
     fn read(root: &Path) -> Self {
@@ -78,15 +94,18 @@ impl Sources {
                     self.read_folder(root, &format!("{path}/"));
                 }
             } else if is_read(&path) {
-                self.0
-                    .insert(path, fs::read_to_string(entry.path()).expect("a text"));
+                let text = fs::read_to_string(entry.path()).expect("a text");
+                self.0.insert(path, SourceFile::new(text));
             }
         }
     }
 
     /// The path and text of each Rust source whose path begins with `prefix`.
     fn rust<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
-        let files = self.0.iter().map(|(path, text)| (path.as_str(), text.as_str()));
+        let files = self
+            .0
+            .iter()
+            .map(|(path, file)| (path.as_str(), file.text.as_str()));
         files.filter(move |(path, _)| path.starts_with(prefix) && is_rust(path))
     }
 
@@ -106,7 +125,13 @@ impl Sources {
 
     /// The text of a file; empty if the file does not exist.
     fn text(&self, path: &str) -> &str {
-        self.0.get(path).map_or("", String::as_str)
+        self.0.get(path).map_or("", |file| &file.text)
+    }
+
+    /// The code of a file, without comments and texts; empty if the file does not exist.
+    fn code(&self, path: &str) -> &str {
+        let file = self.0.get(path);
+        file.map_or("", |file| file.code.get_or_init(|| code_of(&file.text)))
     }
 
     /// The files after a planted change, and the expected part of the finding.
@@ -119,13 +144,14 @@ impl Sources {
             panic!("a planted violation needs four parts: {planted}");
         };
         let mut changed = self.clone();
-        let text = changed.0.entry(file.to_owned()).or_default();
+        let text = self.text(file);
         assert!(text.contains(from), "{file} has no {from:?}");
-        *text = if from.is_empty() {
+        let text = if from.is_empty() {
             format!("{text}{to}")
         } else {
             text.replacen(from, to, 1)
         };
+        changed.0.insert(file.to_owned(), SourceFile::new(text));
         (changed, expected.to_owned())
     }
 }

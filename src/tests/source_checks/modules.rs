@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 
-use super::code::code_of;
 use super::{Rule, Sources, is_of_tests};
 
 /// Modules whose file is beside their folder. The contract fixes the places of these files.
@@ -36,12 +35,12 @@ pub(super) const PLACES: Rule = Rule {
             .flat_map(|(file, _)| file.match_indices('/').map(|(end, _)| &file[..end]))
             .collect();
         let mut findings = Vec::new();
-        for (file, text) in sources.rust("src/") {
+        for (file, _) in sources.rust("src/") {
             let module = file.trim_end_matches(".rs");
             if folders.contains(module) && !FILES_BESIDE_FOLDERS.contains(&file) {
                 findings.push(format!("{file} is beside its folder"));
             }
-            let code: String = code_of(text).split_whitespace().collect();
+            let code: String = sources.code(file).split_whitespace().collect();
             let has_tests = code.contains("#[test]") || code.contains("::test]");
             if has_tests && !is_of_tests(file) {
                 findings.push(format!("{file} holds tests"));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Rule, difference};
+use super::Rule;
 
 pub(super) const UNIQUE: Rule = Rule {
     name: "no name of a type is declared twice in the crate and its tests",
@@ -19,14 +19,15 @@ pub(super) const UNIQUE: Rule = Rule {
             }
         }
         let twice = counts.into_iter().filter(|(_, count)| *count > 1);
-        let twice: Vec<_> = twice.map(|(name, _)| name.to_owned()).collect();
-        difference(&twice, &[])
+        twice
+            .map(|(name, _)| format!("{name} is declared twice"))
+            .collect()
     },
     planted: &[
-        "tests/support/new.rs |  | pub(crate) struct TidalDb;\n | TidalDb is not listed",
-        "src/new.rs |  | fn f() {\n    enum CrashPoint {}\n}\n | CrashPoint is not listed",
-        "src/new.rs |  | type WriteBatch<T> = Vec<T>;\n | WriteBatch is not listed",
-        "src/new.rs |  | pub(in crate::testing) trait FileRole {}\n | FileRole is not listed",
+        "tests/support/new.rs |  | pub(crate) struct TidalDb;\n | TidalDb is declared twice",
+        "src/new.rs |  | fn f() {\n    enum CrashPoint {}\n}\n | CrashPoint is declared twice",
+        "src/new.rs |  | type WriteBatch<T> = Vec<T>;\n | WriteBatch is declared twice",
+        "src/new.rs |  | pub(in crate::testing) trait FileRole {}\n | FileRole is declared twice",
     ],
 };
 

@@ -1,8 +1,10 @@
 //! Rules for dependencies and unsafe code: the crate is safe Rust and uses only the standard library. Code that needs
 //! more is in a separate package, which no build of the crate includes.
 
-use super::code::{code_of, is_part_of_word};
-use super::{Rule, Sources};
+use std::rc::Rc;
+
+use super::code::is_part_of_word;
+use super::{Rule, SourceFile, Sources};
 
 const MANIFEST: &str = "Cargo.toml";
 /// Levels of a lint that weaken `forbid`.
@@ -65,7 +67,7 @@ pub(super) const SAFE_SOURCES: Rule = Rule {
         let is_own = |(file, _): &(&str, &str)| !is_of_other_package(sources, file);
         for (file, text) in sources.rust("").filter(is_own) {
             wrong.extend(
-                lines_with_unsafe(text)
+                lines_with_unsafe(sources.code(file))
                     .into_iter()
                     .map(|line| format!("{file}:{line} has unsafe code")),
             );
@@ -97,9 +99,9 @@ pub(super) const OTHER_PACKAGES: Rule = Rule {
     name: "every other package is below tests and is a separate workspace",
     findings: |sources| {
         let manifests = sources.0.iter().filter(|(file, _)| file.ends_with("/Cargo.toml"));
-        let is_wrong = |(file, text): &(&String, &String)| {
-            let workspace = section(text, "[workspace]");
-            !file.starts_with("tests/") || workspace.is_none_or(|lines| !lines.is_empty())
+        let is_wrong = |(path, file): &(&String, &Rc<SourceFile>)| {
+            let workspace = section(&file.text, "[workspace]");
+            !path.starts_with("tests/") || workspace.is_none_or(|lines| !lines.is_empty())
         };
         manifests.filter(is_wrong).map(|(file, _)| file.clone()).collect()
     },
@@ -142,9 +144,8 @@ fn is_of_other_package(sources: &Sources, file: &str) -> bool {
         .any(|folder| sources.0.contains_key(&format!("{folder}/Cargo.toml")))
 }
 
-/// The numbers of the lines of a source with the word `unsafe` in code.
-fn lines_with_unsafe(source: &str) -> Vec<usize> {
-    let code = code_of(source);
+/// The numbers of the lines of code with the word `unsafe`.
+fn lines_with_unsafe(code: &str) -> Vec<usize> {
     let has_word =
         |(_, line): &(usize, &str)| line.split(|it| !is_part_of_word(it)).any(|word| word == "unsafe");
     let lines = (1..).zip(code.lines()).filter(has_word);
