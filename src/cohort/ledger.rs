@@ -6,7 +6,7 @@
 //! In memory only. A panic between the tiers leaves the event in the hot tier alone, under a lock. No reader gets this
 //! state: each later access to the shard returns `Panicked`. An open replays from a checkpoint.
 
-pub(super) use super::CohortEntity;
+use super::CohortEntity;
 use crate::limits::Limits;
 use crate::states::{SignalShape, Slot, StateTable};
 use crate::{CohortId, EntityId, Error, SignalId};

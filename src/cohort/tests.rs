@@ -1,6 +1,6 @@
 //! Tests of the aggregates of cohorts.
 
-use crate::cohort::ledger::{CohortEntity, CohortSignalLedger};
+use crate::cohort::{CohortEntity, CohortSignalLedger};
 use crate::limits::Limits;
 use crate::states::SignalShape;
 use crate::testing::{CrashInjector, CrashPoint, run_with_crash};

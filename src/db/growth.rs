@@ -4,8 +4,8 @@
 //! next call that writes. The checkpoint measures the growth again under its lock, because a checkpoint of another thread
 //! may have ended in between.
 //!
-//! Invariant: a growth at which a call waits is a growth at which a checkpoint is due. In memory only: a crash leaves
-//! nothing of it.
+//! Invariant: at the growth `wait` a checkpoint is due. A call waits at less growth too, if the batch of the next
+//! checkpoint has no room for its changes. In memory only: a crash leaves nothing of it.
 
 use crate::signals::checkpoint::Growth;
 use crate::{Background, Error, Options};
@@ -17,7 +17,8 @@ pub(super) enum NeededCheckpoint {
     None,
     /// A checkpoint is due. The call need not wait for it.
     Soon,
-    /// The call must wait for a checkpoint, unless the growth is less than this when the checkpoint begins.
+    /// The call must wait for a checkpoint, unless the growth no longer [reaches](Growth::reaches) this one when
+    /// the checkpoint begins.
     First(Growth),
 }
 

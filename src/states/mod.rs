@@ -28,6 +28,8 @@ mod shape;
 mod shard;
 mod signal_states;
 mod stored;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -125,7 +127,7 @@ impl<K: StateKey> StateTable<K> {
     ///
     /// # Errors
     /// The errors of [`with_slot`](Self::with_slot). Some of the changes were made, and some keys may have a new slot
-    /// without an event.
+    /// without an event. After an error inside a shard, each later access to this shard returns `Panicked`.
     pub(crate) fn with_slots(
         &self,
         changes: &[Change<K>],
@@ -437,5 +439,3 @@ fn state_of_slot<K: StateKey>(shape: &Shape, states: &SignalStates<K>, slot: usi
             .collect(),
     }
 }
-#[cfg(test)]
-mod tests;

@@ -41,7 +41,7 @@ use super::copies::{PageCopies, PageSlices};
 use super::key::{SHARDS, StateKey, shard_of};
 use super::shape::Shape;
 use super::signal_states::SignalStates;
-pub(super) use crate::cells::PAGE_SLOTS;
+use crate::cells::PAGE_SLOTS;
 use crate::codec::{Reader, Write};
 use crate::signals::hot;
 use crate::signals::warm::{self, RingShape};

@@ -1,15 +1,9 @@
-//! One shard of a state table: the slots of its keys, signal by signal, and the set of changed pages.
-//!
-//! [`PAGE_SLOTS`] slots are a page. A page is the unit of dirty tracking, of a fence and of a checkpoint. A new key
-//! always gets the lowest free slot, so a restored shard continues exactly like the shard that was saved. A slot of the
-//! last page has no memory before its first use, because many signals have only one or two keys in a shard.
+//! One shard of a state table: the states of each signal, the fence of the running checkpoint, and the forget in progress.
 //!
 //! A forget of an entity first hides its states from readers, and then frees their slots in steps. If an event changes
 //! the same entity meanwhile, the change frees the remaining slots first.
 //!
-//! Invariant: a key in the index, the bit of its slot in `occupied` and the key at the slot in `keys` agree. A free
-//! slot holds the default key and no events. A page whose content differs from its content at the last fence is dirty.
-//! While a fence is open, a page in `pending` still has its content at the beginning of the fence.
+//! Invariant: the changes of a shard since the beginning of a fence are in no page that the fence captures.
 //!
 //! In memory only: a crash leaves nothing of it.
 
@@ -223,7 +217,7 @@ impl<K: StateKey> Shard<K> {
     /// Makes the dirty pages those that the fence captures. From now on the pages that change are dirty.
     fn open_fence(&mut self) {
         for states in self.signals.iter_mut().flatten() {
-            std::mem::swap(&mut states.dirty, &mut states.pending);
+            states.open_fence();
         }
         self.fence = Fence::Open;
     }

@@ -1,8 +1,12 @@
 //! The states of one signal in one shard: its keys, their slots in both tiers, and the pages that changed.
 //!
-//! Invariant: a key in the index, its slot's bit in `occupied` and the key at the slot in `keys` agree. A free slot
-//! holds the default key and no events. The lowest free slot is always given out next, so a restored shard continues
-//! exactly like the shard that was saved.
+//! [`PAGE_SLOTS`] slots are a page. A page is the unit of dirty tracking, of a fence and of a checkpoint. A new key
+//! always gets the lowest free slot, so a restored shard continues exactly like the shard that was saved. A slot of the
+//! last page has no memory before its first use, because many signals have only one or two keys in a shard.
+//!
+//! Invariant: a key in the index, the bit of its slot in `occupied` and the key at the slot in `keys` agree. A free
+//! slot holds the default key and no events. A page whose content differs from its content at the last fence is dirty.
+//! While a fence is open, a page in `pending` still has its content at the beginning of the fence.
 //!
 //! In memory only: a crash leaves nothing of it.
 
@@ -36,8 +40,8 @@ pub(super) struct SignalStates<K> {
     pub(super) hot: HotTier,
     pub(super) warm: WarmTier,
     /// One bit per page. `dirty` and `pending` have the same length.
-    pub(super) dirty: Vec<u64>,
-    pub(super) pending: Vec<u64>,
+    dirty: Vec<u64>,
+    pending: Vec<u64>,
     /// By page: the most bytes that its last copy takes when stored. 0 for a page without a copy.
     page_bytes: Vec<u32>,
     stored_slot_bytes_max: u64,
@@ -236,6 +240,11 @@ impl<K: StateKey> SignalStates<K> {
             + filled_len * stored::BUCKET_BYTES_MAX;
         let before = std::mem::replace(&mut self.page_bytes[page], bytes as u32);
         self.bytes.resize_page(before, bytes as u32);
+    }
+
+    /// Makes the dirty pages those that the fence captures. From now on the pages that change are dirty.
+    pub(super) fn open_fence(&mut self) {
+        std::mem::swap(&mut self.dirty, &mut self.pending);
     }
 
     fn push_page_bits(&mut self, occupied: u32) {

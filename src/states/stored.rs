@@ -50,11 +50,11 @@ impl StoredBytes {
     }
 
     /// The most bytes that a call adds to [`changed`](Self::changed), if it changes `changes_len` states and each of
-    /// these grows by at most `growth` bytes.
+    /// these grows by at most `growth_bytes`.
     #[inline]
-    pub(super) fn changed_max(&self, changes_len: u64, growth: u64) -> u64 {
+    pub(super) fn changed_max(&self, changes_len: u64, growth_bytes: u64) -> u64 {
         let pages = changes_len * self.largest.load(Ordering::Relaxed);
-        pages.min(self.all()) + changes_len * growth
+        pages.min(self.all()) + changes_len * growth_bytes
     }
 
     #[cold]

@@ -42,7 +42,7 @@ impl FileId {
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub(crate) struct RealDir {
+pub(in crate::fs) struct RealDir {
     dir: fs::File,
     id: FileId,
     path: PathBuf,
@@ -69,7 +69,7 @@ impl RealDir {
     }
 
     /// Opens the directory at `path`, which is then reached by this path.
-    pub(crate) fn open_named(path: &Path) -> io::Result<Self> {
+    pub(in crate::fs) fn open_named(path: &Path) -> io::Result<Self> {
         let dir = fs::File::open(path)?;
         let metadata = dir.metadata()?;
         if !metadata.is_dir() {

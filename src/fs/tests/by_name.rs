@@ -12,6 +12,7 @@ use crate::fs::real::directory::RealDir;
 use crate::fs::real::lock::RealLock;
 use crate::fs::{File, FileAccess, FileLock, OpenDir, OpenMode, RealFiles};
 
+/// The file access of a system that reaches a directory only by its name.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum FilesByName {
     /// A directory can be locked, as on a BSD system.

@@ -82,7 +82,7 @@ pub(crate) struct Growth {
     /// The most bytes that the changed states take when stored. The states of a running checkpoint count until they are
     /// stored, because after a crash inside the checkpoint replay must apply their changes.
     pub(crate) state_bytes: u64,
-    /// Sealed segments of the log.
+    /// All sealed segments of the log, also older ones than the last checkpoint: an open reads each of them.
     pub(crate) segments_len: u64,
 }
 

@@ -1,11 +1,12 @@
 //! The stored form of pages, and the refusal of damaged ones.
 
+use crate::cells::PAGE_SLOTS;
 use crate::codec::Write;
 use crate::cohort::CohortEntity;
 use crate::limits::Limits;
 use crate::states::StateKey;
 use crate::states::key::shard_of;
-pub(super) use crate::states::page::{PAGE_SLOTS, PagePlace};
+use crate::states::page::PagePlace;
 use crate::states::tests::{DAY_MS, HOUR_MS, NOW_MS, SIGNALS, Stored, apply, restored, shapes, store_fenced};
 use crate::states::{SHARDS, StateTable};
 use crate::testing::workload::Random;

@@ -1,7 +1,8 @@
 //! Compaction: the files stay within their limit, twice the live data and one segment.
 //!
 //! A compaction replaces adjacent sealed files, which `choice` chooses, in the steps of `running_compaction`. It moves
-//! nothing to the tail, so cold data is not rewritten because of other data. Its docs list the states after a crash.
+//! nothing to the tail, so cold data is not rewritten because of other data. The
+//! docs of `running_compaction` list the states after a crash.
 //!
 //! A write compacts if the files are over [`StoreBounds::high_bytes`], if a compaction is in progress, or if replaced
 //! files are left. Its share is the steps for eight times the bytes that it wrote and made garbage, and at least one
@@ -24,7 +25,8 @@
 
 use std::sync::TryLockError;
 
-use super::choice::{SizeLevel, StoreBounds, choose};
+use super::bounds::{SizeLevel, StoreBounds};
+use super::choice::choose;
 use super::data_file::sync_names;
 use super::log::StoreLog;
 use super::running_compaction::RunningCompaction;

@@ -8,7 +8,7 @@
 //! the lengths of its entries that the index points at. `key_bytes` is the memory of the keys. `outdated_len` of a key
 //! is the number of its older values in the store's files.
 
-pub(super) use std::collections::BTreeMap;
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 

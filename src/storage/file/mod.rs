@@ -14,10 +14,11 @@
 //! | `log` | the files in order: the state behind the writer's lock |
 //! | `writer` | append, sync, rotate, and the locks |
 //! | `index` | key to entry |
+//! | `bounds` | the limit of the files' length, and the levels below it |
 //! | `choice` | the choice of the files of the next compaction |
 //! | `entry_reader` | reads these files in chunks |
 //! | `running_compaction` | the steps of a compaction |
-//! | `compaction` | the bound on the files' size |
+//! | `compaction` | the share of each call in the compaction |
 //! | `recovery` | open |
 //! | `store` | the state of an open store |
 //! | `options` | options and settings |
@@ -27,6 +28,7 @@
 //! reader gets a whole batch or nothing of it, and never a failed write. The docs of `log`, `running_compaction` and
 //! `recovery` list the content that a crash at each step leaves.
 
+mod bounds;
 mod choice;
 mod compaction;
 mod data_file;

@@ -23,6 +23,7 @@ use crate::Error;
 use crate::fs::{File, join, write_all_at};
 use crate::lock::{self, Intact};
 
+/// A compaction that has begun: the files that it replaces, and the new file so far.
 #[derive(Debug)]
 pub(super) struct RunningCompaction {
     settings: Arc<StoreSettings>,

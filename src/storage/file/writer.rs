@@ -15,7 +15,7 @@
 use std::sync::TryLockError;
 use std::sync::atomic::Ordering;
 
-use super::choice::SizeLevel;
+use super::bounds::SizeLevel;
 use super::compaction::CompactionGoal;
 use super::data_file::create;
 use super::format::KeyChange;

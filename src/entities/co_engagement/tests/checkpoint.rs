@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::entities::co_engagement::table::Stamped;
 
 /// The stored records of all checkpoints. A checkpoint stores only the changed records.
 pub(super) type Storage = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -231,7 +232,7 @@ fn restore_refuses_records_that_no_checkpoint_contains() {
         let ring = UserRing::from_items(vec![1]);
         let record = FencedRecord::User(
             user,
-            Some(table::Stamped {
+            Some(Stamped {
                 touched,
                 forgets: 0,
                 record: ring,

@@ -1,7 +1,7 @@
 //! The bytes of the records, and the refusal of damaged ones.
 
 use crate::entities::co_engagement::CoEngagementIndex;
-pub(super) use crate::entities::co_engagement::codec::*;
+use crate::entities::co_engagement::codec::*;
 use crate::entities::co_engagement::node::{Edge, Node, WEIGHT_MIN};
 use crate::entities::co_engagement::table::Stamped;
 use crate::entities::user_ring::UserRing;

@@ -2,6 +2,7 @@
 
 use super::checkpoint::{Storage, restored, write};
 use super::*;
+use crate::entities::co_engagement::codec::TOMBSTONE_TAG;
 
 /// The number of entries in records that are hidden from readers.
 fn hidden_len(index: &CoEngagementIndex) -> usize {
@@ -109,7 +110,7 @@ fn a_restored_index_has_no_forgotten_entries_and_its_next_checkpoint_stores_none
                 if workload.below(2) == 0 {
                     let mut stored = storage.clone();
                     checkpoint(&mut index, &mut stored);
-                    assert!(stored.keys().all(|key| key[0] != codec::TOMBSTONE_TAG));
+                    assert!(stored.keys().all(|key| key[0] != TOMBSTONE_TAG));
                     storage = stored;
                 }
             }
@@ -154,12 +155,7 @@ fn the_removal_ends_and_leaves_no_entries_and_no_tombstones() {
         index.record_positive(UserId(1000), EntityId(1000 + item % 2), 1.0, 0);
     }
     assert_eq!(hidden_len(&index), 0);
-    let keys = |storage: &Storage| {
-        storage
-            .keys()
-            .filter(|key| key[0] == codec::TOMBSTONE_TAG)
-            .count()
-    };
+    let keys = |storage: &Storage| storage.keys().filter(|key| key[0] == TOMBSTONE_TAG).count();
     assert_eq!(keys(&storage), 20);
     checkpoint(&mut index, &mut storage);
     assert_eq!(keys(&storage), 0);

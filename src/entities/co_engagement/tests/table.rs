@@ -1,6 +1,6 @@
 //! Fences and the order of touches of a table of strings.
 
-pub(super) use crate::entities::co_engagement::table::*;
+use crate::entities::co_engagement::table::*;
 
 impl Entries for String {
     fn entries_len(&self) -> usize {

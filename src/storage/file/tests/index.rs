@@ -1,6 +1,8 @@
 //! The check of the index's invariants.
 
-pub(super) use crate::storage::file::index::{BTreeMap, KeyIndex, allocated_bytes};
+use std::collections::BTreeMap;
+
+use crate::storage::file::index::{KeyIndex, allocated_bytes};
 
 impl KeyIndex {
     /// Checks the invariants. `values_len` is the number of values of each key in the store's files.
