@@ -114,13 +114,7 @@ impl ReportTotals {
         self.findings += sweep.findings_len;
         self.elapsed += sweep.elapsed;
         self.threads_elapsed += sweep.elapsed * sweep.workers as u32;
-        let (sum, more) = (&mut self.left_out, &sweep.left_out);
-        sum.images = sum.images.saturating_add(more.images);
-        sum.nested_images = sum.nested_images.saturating_add(more.nested_images);
-        sum.fault_images = sum.fault_images.saturating_add(more.fault_images);
-        sum.sites += more.sites;
-        sum.recoveries += more.recoveries;
-        sum.faults += more.faults;
+        self.left_out += &sweep.left_out;
     }
 
     /// The number of recoveries per second.

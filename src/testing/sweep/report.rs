@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::AddAssign;
 use std::time::Duration;
 
 use super::finding::{FailureKind, Finding};
@@ -61,6 +62,17 @@ impl LeftOut {
     /// Returns true if nothing was left out.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+impl AddAssign<&Self> for LeftOut {
+    fn add_assign(&mut self, other: &Self) {
+        self.images = self.images.saturating_add(other.images);
+        self.sites += other.sites;
+        self.recoveries += other.recoveries;
+        self.nested_images = self.nested_images.saturating_add(other.nested_images);
+        self.faults += other.faults;
+        self.fault_images = self.fault_images.saturating_add(other.fault_images);
     }
 }
 

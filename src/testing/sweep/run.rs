@@ -166,7 +166,7 @@ impl RunningSweep {
             counts,
             left_out: left_out.clone(),
             coverage,
-            findings: self.findings_of(&run.sites),
+            findings: self.findings_with_models(&run.sites),
             ..self.counts_report()
         }
     }
@@ -210,7 +210,7 @@ impl RunningSweep {
         report
     }
 
-    fn findings_of(&self, sites: &[(Site, CrashPosition)]) -> Vec<Finding> {
+    fn findings_with_models(&self, sites: &[(Site, CrashPosition)]) -> Vec<Finding> {
         let mut findings = self.findings(sites);
         for finding in &mut findings {
             finding.models = models_of_plan(&self.setup, &finding.plan);
@@ -255,7 +255,9 @@ fn shrink_findings(setup: &Setup, report: &mut SweepReport) {
         finding.shrunk = shrink(setup, &finding.plan, finding.failure.kind);
         let plan = finding.shrunk.as_ref().unwrap_or(&finding.plan);
         finding.image_dir = write_image_files(&setup.for_plan(plan), plan);
-        finding.models = models_of_plan(setup, plan);
+        if finding.shrunk.is_some() {
+            finding.models = models_of_plan(setup, plan);
+        }
     }
 }
 

@@ -4,6 +4,8 @@ use std::cell::Cell;
 
 use crate::Clock;
 
+pub(super) const HOUR_MS: i64 = 3_600_000;
+pub(super) const DAY_MS: i64 = 24 * HOUR_MS;
 /// The time at which standard workloads begin, in milliseconds since the Unix epoch.
 pub const STANDARD_NOW_MS: i64 = 1_700_000_000_000;
 

@@ -1,13 +1,12 @@
 //! The large workload: few operations, with calls of many events on as many entities.
 
-use super::clock::STANDARD_NOW_MS;
+use super::clock::{HOUR_MS, STANDARD_NOW_MS};
 use super::standard::{standard_schema, tiny_options};
 use super::{Event, Operation, Random, Workload};
 use crate::limits::{BATCH_EVENTS_MAX, Limits};
 use crate::states::shard_of;
 use crate::{CoEngagementConfig, CohortId, EntityId, Options, Schema, SignalId, UserId};
 
-const HOUR_MS: i64 = 3_600_000;
 const COHORTS: u64 = 8;
 const USERS: u64 = 150;
 /// The entities of the longest call.

@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use super::clock::STANDARD_NOW_MS;
+use super::clock::{DAY_MS, HOUR_MS, STANDARD_NOW_MS};
 use super::session::{Reopening, SessionChange, SessionEnd};
 use super::standard::{self, STANDARD_SKEW_MS, standard_schema};
 use super::{Operation, Random, Workload};
@@ -15,8 +15,7 @@ const SESSION_OPERATIONS_MAX: u64 = 15;
 /// The largest number of appended signals.
 const APPENDED_SIGNALS_MAX: u16 = 2;
 
-const HOUR_MS: i64 = 3_600_000;
-const CENTURY_MS: i64 = 36_525 * 24 * HOUR_MS;
+const CENTURY_MS: i64 = 36_525 * DAY_MS;
 
 /// The end of a session, without the seed of a random image.
 #[derive(Clone, Copy)]
@@ -128,7 +127,7 @@ impl SessionGenerator {
     /// A change of the clock, forward or back.
     fn clock(&mut self) -> Option<SessionChange> {
         // One century back is before the epoch.
-        let far_ms = *self.random.pick(&[40 * 24 * HOUR_MS, CENTURY_MS]);
+        let far_ms = *self.random.pick(&[40 * DAY_MS, CENTURY_MS]);
         let by_ms = *self.random.pick(&[1, HOUR_MS, far_ms, -1, -HOUR_MS, -far_ms]);
         self.shift_ms += by_ms;
         self.clock_was_moved = true;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::clock::{STANDARD_NOW_MS, WorkloadClock};
+use super::clock::{DAY_MS, HOUR_MS, STANDARD_NOW_MS, WorkloadClock};
 use super::{Event, Operation, Random, Workload};
 use crate::limits::Limits;
 use crate::{
@@ -23,12 +23,10 @@ const USERS: [u64; 6] = [0, 1, 2, 77, 1 << 33, u64::MAX];
 const COHORTS: [u64; 4] = [0, 1, 9, u64::MAX];
 /// Names of collections. One is a prefix of another, and one is no UTF-8.
 const NAMES: [&[u8]; 4] = [b"a", b"ab", &[0xff, 0x00, 0xfe], b"to watch"];
-const HOUR_MS: i64 = 3_600_000;
 /// At most one of this many events is ahead of the clock.
 const AHEAD_ONE_IN: u64 = 25;
 /// After this many events at least one event is ahead of the clock.
 const AHEAD_EVENTS_MIN: u64 = 40;
-const DAY_MS: i64 = 24 * HOUR_MS;
 
 /// A schema of five signals: with several half-lives and default rings; positive with tiny rings; with negative weights
 /// and a tiny ring; without rings; positive with negative weights. The bounds of co-engagement are so small that every
@@ -157,13 +155,13 @@ impl Workload {
     /// collections, one forget, a sync and a checkpoint. The weights of events are distinct, so that a score identifies
     /// its events. Some events are out of order, and some are too late for every window. Ids include both ends of their
     /// range. Usually milliseconds pass between events, sometimes hours or days, so that every window ring drops old
-    /// buckets. One event of fifty is ahead of the clock. About one call of a hundred [must be
+    /// buckets. About one event of fifty is ahead of the clock. About one call of a hundred [must be
     /// refused](Operation::must_be_refused) because an event is too far ahead.
     pub fn standard(seed: u64, operations_len: usize) -> Self {
         let mut generator = Generator {
             random: Random::new(seed),
             ahead: 0,
-            clock_random: Random::new(!seed),
+            other_random: Random::new(!seed),
             events: 0,
             now_ms: STANDARD_NOW_MS,
             forgets: 0,
@@ -202,8 +200,8 @@ fn move_checkpoint_after_forget(kinds: &mut [OperationKind]) {
 
 struct Generator {
     random: Random,
-    /// For the clock alone, so that the other random choices do not depend on it.
-    clock_random: Random,
+    /// For the clock and the choice of the forgotten entity, so that the other random choices do not depend on them.
+    other_random: Random,
     /// The number of events so far.
     events: u64,
     /// The number of events ahead of the clock so far.
@@ -233,7 +231,7 @@ impl Generator {
                 }
                 let any = *self.random.pick(&ENTITIES);
                 // Usually an entity that has edges and is in the rings of users.
-                let place = self.clock_random.below(4) as usize;
+                let place = self.other_random.below(4) as usize;
                 Operation::ForgetEntity(EntityId(*self.engaged.get(place).unwrap_or(&any)))
             }
             OperationKind::Sync => Operation::Sync,
@@ -245,7 +243,7 @@ impl Generator {
         self.pass_time();
         let mut events: Vec<_> = (0..events_len).map(|_| self.event()).collect();
         let now_ms = self.now_ms;
-        let random = &mut self.clock_random;
+        let random = &mut self.other_random;
         for event in &mut events {
             let is_due = self.ahead == 0 && self.events >= AHEAD_EVENTS_MIN;
             if random.chance(1, 50) || is_due {
@@ -273,7 +271,7 @@ impl Generator {
 
     /// Sometimes lets hours or days pass, so that rings of hours and of days also drop buckets.
     fn pass_time(&mut self) {
-        let random = &mut self.clock_random;
+        let random = &mut self.other_random;
         self.now_ms += match random.below(60) {
             0 => DAY_MS + random.below(3 * DAY_MS as u64) as i64,
             1..=4 => HOUR_MS + random.below(4 * HOUR_MS as u64) as i64,
@@ -318,7 +316,7 @@ impl Generator {
         let now_ms = self.now_ms;
         match self.random.below(40) {
             0..=7 => now_ms - self.random.below(6000) as i64,
-            8..=10 => now_ms - self.random.below(30 * 3_600_000) as i64,
+            8..=10 => now_ms - self.random.below(30 * HOUR_MS as u64) as i64,
             11 => now_ms - 400 * DAY_MS,
             12 => *self.random.pick(&[0, -1, -62_135_596_800_000, i64::MIN]),
             _ => now_ms,
