@@ -58,8 +58,8 @@ mod error;
 mod event;
 pub mod fs;
 mod ids;
+mod intact;
 pub mod limits;
-mod lock;
 // Documentation for operators, without code.
 pub mod operating;
 mod options;
@@ -70,11 +70,11 @@ mod schema;
 mod signals;
 mod states;
 pub mod storage;
+mod sync;
 #[cfg(any(test, feature = "test-utils"))]
 pub mod testing;
 #[cfg(test)]
 mod tests;
-mod threads;
 mod torn_tail;
 mod wal;
 

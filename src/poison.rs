@@ -13,11 +13,12 @@
 //!
 //! In memory only: a crash leaves nothing of it.
 
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::Error;
 use crate::owner::Owner;
+use crate::sync::{AtomicU8, OnceLock};
 
 /// Nothing has failed.
 const SOUND: u8 = 0;

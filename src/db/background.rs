@@ -3,12 +3,10 @@
 //! A thread ends at a stop request, or when its work fails. Then the failure is already in the poison of the handle. A
 //! crash of the process ends the threads; they own no state on disk.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::lock::lock;
-use crate::threads;
+use crate::sync::{Condvar, JoinHandle, Mutex, MutexGuard, lock, spawn, wait, wait_timeout_while};
 
 /// The requests to the background threads.
 #[derive(Debug, Default)]
@@ -42,10 +40,7 @@ impl WakeSignal {
     fn wait_for_checkpoint(&self) -> bool {
         let mut requests = self.lock();
         while !requests.stop && !requests.checkpoint {
-            requests = self
-                .changed
-                .wait(requests)
-                .unwrap_or_else(PoisonError::into_inner);
+            requests = wait(&self.changed, requests);
         }
         requests.checkpoint = false;
         !requests.stop
@@ -54,10 +49,7 @@ impl WakeSignal {
     /// Waits for one interval. Returns false if a stop was requested.
     fn wait_for_interval(&self, interval: Duration) -> bool {
         let requests = self.lock();
-        let waited = self
-            .changed
-            .wait_timeout_while(requests, interval, |requests| !requests.stop);
-        let (requests, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let requests = wait_timeout_while(&self.changed, requests, interval, |requests| !requests.stop);
         !requests.stop
     }
 
@@ -87,7 +79,7 @@ impl Workers {
         checkpoint: impl Fn() -> bool + Send + 'static,
     ) -> std::io::Result<()> {
         let wake_signal = self.wake_signal();
-        self.threads.push(threads::spawn("tidaldb-checkpoint", move || {
+        self.threads.push(spawn("tidaldb-checkpoint", move || {
             while wake_signal.wait_for_checkpoint() && checkpoint() {}
         })?);
         Ok(())
@@ -104,7 +96,7 @@ impl Workers {
     ) -> std::io::Result<()> {
         let wake_signal = self.wake_signal();
         let interval = Duration::from_millis(interval_ms);
-        self.threads.push(threads::spawn("tidaldb-sync", move || {
+        self.threads.push(spawn("tidaldb-sync", move || {
             while wake_signal.wait_for_interval(interval) && sync() {}
         })?);
         Ok(())

@@ -10,16 +10,17 @@ mod members;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard};
+use std::sync::Arc;
 
 pub(crate) use self::index::CollectionIndex;
 use self::members::BlockChanges;
 pub(crate) use self::members::Members;
+use crate::intact::Intact;
 use crate::limits::Limits;
-use crate::lock::{self, Intact};
 use crate::poison::{Memory, Poison};
 use crate::schema::check_name;
 use crate::storage::{BatchOperation, GuardedStorage};
+use crate::sync::{self, Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use crate::{Durability, EntityId, Error};
 
 const CHANGE: &str = "change of a collection";
@@ -163,12 +164,12 @@ impl Collections {
 
     /// The index, for reading.
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, Intact<CollectionIndex>> {
-        lock::read(&self.index)
+        sync::read(&self.index)
     }
 
     /// Waits for a running change, and refuses later changes.
     pub(crate) fn close(&self) {
-        *lock::lock(&self.changing) = true;
+        *sync::lock(&self.changing) = true;
     }
 
     /// The [digest](CollectionIndex::digest) of the current collections.
@@ -184,7 +185,7 @@ impl Collections {
     /// # Errors
     /// `Closed`; `Poisoned` by an earlier failure. Nothing was changed.
     fn begin(&self) -> Result<MutexGuard<'_, bool>, Error> {
-        let changing = lock::lock(&self.changing);
+        let changing = sync::lock(&self.changing);
         if *changing {
             return Err(Error::Closed);
         }
@@ -209,7 +210,7 @@ impl Collections {
     }
 
     fn change_index(&self, change: impl FnOnce(&mut CollectionIndex)) -> Result<(), Error> {
-        lock::write(&self.index).change(|index| {
+        sync::write(&self.index).change(|index| {
             change(index);
             Ok(())
         })

@@ -5,8 +5,8 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::background::{WakeSignal, Workers};
 use super::collections::Collections;
@@ -15,12 +15,12 @@ use super::open::{self, Opened};
 use super::report::{RecoveryReport, TornTail};
 use crate::fs;
 use crate::ids::random_u128;
-use crate::lock::lock;
 use crate::owner::Owner;
 use crate::poison::Memory;
 use crate::signals::checkpoint::{CheckpointTrigger, Checkpointer, Growth};
 use crate::signals::ledger::{LedgerState, SignalLedger, validate};
 use crate::storage::{FileStore, FileStoreOptions, FileStoreRecovery, GuardedStorage, StorageEngine};
+use crate::sync::{AtomicI64, AtomicU64, Mutex, get_mut, lock};
 use crate::wal::payload::Forget;
 use crate::{
     Background, Durability, EntityId, Error, Options, Receipt, Schema, SetBack, SignalEvent, SignalId, UserId,
@@ -522,9 +522,7 @@ impl Drop for TidalDb {
             return;
         }
         std::mem::forget(Arc::clone(&self.shared));
-        if let Ok(workers) = self.workers.get_mut() {
-            std::mem::forget(workers.take());
-        }
+        std::mem::forget(get_mut(&mut self.workers).take());
         self.owner.release_copy();
     }
 }

@@ -10,12 +10,12 @@
 
 use std::io;
 use std::path::{self, Path, PathBuf};
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use super::names::join;
 use super::{File, FileAccess, FileLock, OpenDir, OpenMode};
 use crate::Error;
-use crate::lock::{read, write};
+use crate::sync::{RwLock, read, write};
 
 /// The absolute form of `path`, which names the same directory after a `chdir`. A handle uses it until it is dropped.
 ///

@@ -12,12 +12,12 @@ mod tests;
 
 use std::path::PathBuf;
 use std::process;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::Error;
 use crate::fs::{FileLock, RootedFiles};
-use crate::lock::lock;
+use crate::sync::{AtomicI64, Mutex, lock, try_lock};
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -106,7 +106,7 @@ impl Owner {
     /// Closes the copy of the lock in a forked child, and never waits. If another thread of the parent used the lock
     /// during the fork, the copy stays open until the child ends or executes another program.
     pub(crate) fn release_copy(&self) {
-        if let Ok(mut lock) = self.lock.try_lock() {
+        if let Some(mut lock) = try_lock(&self.lock) {
             drop(lock.take());
         }
     }

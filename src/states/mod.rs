@@ -31,16 +31,17 @@ mod stored;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use self::group::ByShard;
 use self::shape::Shape;
 use self::shard::Shard;
 use self::signal_states::SignalStates;
 use self::stored::StoredBytes;
+use crate::intact::Intact;
 use crate::limits::{self, GROUPED_CHANGES_LEN_MAX, Limits};
-use crate::lock::{Intact, lock_brief};
 use crate::signals::warm::RingChanges;
+use crate::sync::{Mutex, MutexGuard, get_mut, lock_brief};
 use crate::{EntityId, Error, SignalId};
 
 pub(crate) use self::copies::PageCopies;
@@ -392,8 +393,7 @@ impl<K: StateKey> StateTable<K> {
         let shape = shape.ok_or("a page belongs to a signal that is not in the schema")?;
         let shard = self.shards.get_mut(usize::from(place.shard));
         let LockedShard(shard) = shard.ok_or("a page belongs to a shard that does not exist")?;
-        let shard = shard.get_mut().unwrap_or_else(PoisonError::into_inner);
-        shard.value_mut().restore_page(place, value, shape)
+        get_mut(shard).value_mut().restore_page(place, value, shape)
     }
 
     fn shape(&self, signal: SignalId) -> Result<&Shape, Error> {

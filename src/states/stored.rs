@@ -7,9 +7,10 @@
 //!
 //! In memory only: a crash leaves nothing of it, and an open computes the sizes of the restored pages.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use crate::limits;
+use crate::sync::AtomicU64;
 
 /// The most bytes of a page without its slots, with its key and the additions of the checkpoint and of a store.
 pub(super) const PAGE_BYTES_MAX: u64 = 64;

@@ -6,13 +6,13 @@
 //! A crash leaves each write whole or absent. After a flush or close has returned, all earlier writes are durable.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::StorageEngine;
 use crate::Error;
-use crate::lock::lock;
 use crate::poison::{Memory, Poison};
+use crate::sync::{AtomicU64, Mutex, lock};
 
 /// See the module's documentation.
 pub(crate) struct GuardedStorage {

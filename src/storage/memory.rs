@@ -2,10 +2,11 @@
 //! the disk of the crashed one. The content survives a panic, but not the end of the process.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use super::{BatchOperation, Scan, StorageEngine, WriteBatch};
 use crate::Error;
+use crate::sync::{Mutex, MutexGuard, lock};
 
 /// An in-memory [`StorageEngine`]. Clones share their content.
 #[derive(Debug, Clone, Default)]
@@ -20,9 +21,8 @@ impl MemoryStore {
     }
 
     fn content(&self) -> MutexGuard<'_, BTreeMap<Vec<u8>, Vec<u8>>> {
-        // No operation of this store can panic between two changes of the map, so a poisoned lock still guards a whole
-        // state.
-        self.content.lock().unwrap_or_else(PoisonError::into_inner)
+        // No operation of this store can panic between two changes of the map, so the state is whole also after a panic.
+        lock(&self.content)
     }
 }
 

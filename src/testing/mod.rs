@@ -158,6 +158,7 @@ pub mod crash_injector;
 pub mod faults;
 #[doc(hidden)]
 pub mod lab;
+pub(crate) mod lock;
 pub(crate) mod model;
 pub mod oracle;
 pub mod plan;
@@ -170,6 +171,7 @@ mod test_clock;
 #[cfg(test)]
 mod tests;
 mod text;
+pub(crate) mod threads;
 mod watchdog;
 pub mod workload;
 

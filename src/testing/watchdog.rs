@@ -10,7 +10,7 @@ use std::panic::resume_unwind;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-use crate::threads;
+use crate::testing::threads;
 
 /// The error of a body that did not end in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

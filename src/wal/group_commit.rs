@@ -10,10 +10,8 @@
 //!
 //! In memory only: a crash leaves nothing of it.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-
 use crate::Error;
-use crate::lock::lock;
+use crate::sync::{Condvar, Mutex, MutexGuard, lock, wait};
 
 /// The group commit of a log. All threads of the log share it.
 #[derive(Debug, Default)]
@@ -77,10 +75,7 @@ impl GroupCommit {
         let first_covering_sync = state.begun + 1;
         while state.has_leader && !is_durable() {
             let awaited_sync = first_covering_sync.max(state.begun);
-            state = self
-                .group(awaited_sync)
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = wait(self.group(awaited_sync), state);
         }
         let result = if is_durable() {
             Ok(WaitResult::Durable)

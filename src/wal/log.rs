@@ -12,17 +12,16 @@
 //! removes whole segments that the flushed checkpoint covers, oldest first; a crash leaves some of them.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::appender::{Appender, SealedSegment, remove, sync_dir};
 use super::frame::{FrameBuffer, FrameKind};
 use super::group_commit::GroupCommit;
 use super::history::History;
 use crate::codec::Write;
-use crate::lock::{lock, lock_brief};
 use crate::poison::{Memory, Poison};
+use crate::sync::{AtomicU64, Mutex, lock, lock_brief, yield_now};
 use crate::{Error, Receipt};
 
 pub(crate) use super::appender::LogOptions;
@@ -238,7 +237,7 @@ impl Log {
             if expected_len <= 1 || self.last_sequence() - durable >= expected_len {
                 return;
             }
-            thread::yield_now();
+            yield_now();
         }
     }
 

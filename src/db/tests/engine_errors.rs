@@ -401,7 +401,7 @@ fn threads_that_wait_for_a_failing_flush_get_its_error_and_do_not_flush_again() 
                     begin.send(()).unwrap();
                     send_error.send(db.sync().unwrap_err()).unwrap();
                 };
-                crate::threads::spawn("waiting", wait).unwrap();
+                crate::testing::threads::spawn("waiting", wait).unwrap();
             }
             for _ in 0..4 {
                 begun.recv().unwrap();

@@ -3,7 +3,7 @@
 use super::*;
 use crate::limits::Limits;
 use crate::storage::{MemoryStore, StorageEngine, keys};
-use crate::threads;
+use crate::testing::threads;
 
 const ITEM: u64 = 0x5ca1_ab1e_0dd5_eed5;
 

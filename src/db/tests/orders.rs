@@ -2,9 +2,10 @@
 //! bound of the rounding.
 
 use super::*;
+use crate::SignalStateExport;
 use crate::limits::WEIGHT_ABS_MAX;
+use crate::testing::threads;
 use crate::testing::workload::{Random, with_a_fresh_seed};
-use crate::{SignalStateExport, threads};
 
 #[derive(Debug, Clone)]
 struct OrderedEvent {

@@ -8,9 +8,9 @@ use std::time::Duration;
 use super::*;
 use crate::testing::faults::{FileOperation, ForwardingFiles};
 use crate::testing::sim_disk::Fault;
+use crate::testing::threads;
 use crate::testing::workload::with_many_segments;
 use crate::testing::{CrashAction, CrashInjector, CrashPoint, run_with_crash, scoped_injector};
-use crate::threads;
 
 /// Runs `body` on `len` threads at once, and returns their results.
 fn on_threads<T: Send + 'static>(len: u64, body: impl Fn(u64) -> T + Send + Sync + 'static) -> Vec<T> {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::storage::MemoryStore;
 use crate::testing::faults::{ForwardingStorage, StorageOperation};
-use crate::threads;
+use crate::testing::threads;
 
 const EVERY_SECOND: Durability = Durability::SyncedEvery { interval_ms: 1000 };
 

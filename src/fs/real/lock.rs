@@ -15,14 +15,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard};
-use std::thread;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::directory::FileId;
 use crate::fs::FileLock;
-use crate::lock::lock;
+use crate::sync::{AtomicU32, Mutex, MutexGuard, lock, sleep, try_lock};
 
 /// The directories whose lock this process holds.
 static LOCKED_DIRS: Mutex<Vec<FileId>> = Mutex::new(Vec::new());
@@ -72,9 +70,9 @@ fn locked_dirs(tries_of_child: u32) -> Option<MutexGuard<'static, Vec<FileId>>> 
     }
     for tried in 0..tries_of_child {
         if tried > 0 {
-            thread::sleep(PAUSE);
+            sleep(PAUSE);
         }
-        if let Ok(held_dirs) = LOCKED_DIRS.try_lock() {
+        if let Some(held_dirs) = try_lock(&LOCKED_DIRS) {
             LOCKED_DIRS_USED_BY.store(process_id, Ordering::Relaxed);
             return Some(held_dirs);
         }
@@ -101,7 +99,7 @@ impl RealLock {
             match take_once(path, lock_dir)? {
                 LockAttempt::Taken(files) => return Ok(Some(Self { files: Some(files) })),
                 LockAttempt::Held => return Ok(None),
-                LockAttempt::HeldBriefly => thread::sleep(PAUSE),
+                LockAttempt::HeldBriefly => sleep(PAUSE),
             }
         }
         Ok(None)

@@ -22,17 +22,16 @@ pub(crate) mod restore;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use crate::cohort::CohortEntity;
 use crate::entities::FENCE_SHARDS;
 use crate::limits::Limits;
-use crate::lock::lock;
 use crate::poison::Memory;
 use crate::signals::ledger::{LedgerState, SignalLedger};
 use crate::states::{PageCopies, SHARDS, StateKey, StateTable};
 use crate::storage::{GuardedStorage, WriteBatch, keys};
+use crate::sync::{AtomicU64, Mutex, lock};
 use crate::wal::Log;
 use crate::wal::history::History;
 use crate::{EntityId, Error, Schema};

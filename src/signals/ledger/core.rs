@@ -11,13 +11,13 @@
 //! the end of the applying leaves memory behind the log: the handle is poisoned, and reads end too.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::state::{LedgerState, PositiveEvent};
-use crate::lock::{lock, read, write};
 use crate::poison::{Memory, Poison};
 use crate::states::Change;
+use crate::sync::{AtomicBool, Mutex, RwLock, RwLockReadGuard, lock, read, write};
 use crate::wal::payload::{Forget, encode_events, encode_forget};
 use crate::wal::{FrameBuffer, FrameKind, Log};
 use crate::{Durability, EntityId, Error, Options, Receipt, SignalEvent};

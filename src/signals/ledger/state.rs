@@ -7,16 +7,16 @@
 //! A crash loses this state. An open restores it from the checkpoint and the log.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::Ordering;
 
 use crate::cohort::CohortSignalLedger;
 use crate::entities::CoEngagementIndex;
+use crate::intact::Intact;
 use crate::limits::Limits;
-use crate::lock::{Intact, lock};
 use crate::schema::CoEngagementConfig;
 use crate::signals::hot::TIME_NONE;
 use crate::states::{Change, SignalShape, Slot, StateTable};
+use crate::sync::{AtomicI64, AtomicU64, Mutex, get_mut, lock};
 use crate::wal::payload::Forget;
 use crate::{CohortId, EntityId, Error, Schema, SignalEvent, SignalId, UserId};
 
@@ -210,11 +210,7 @@ impl LedgerState {
 
     /// The co-engagement index, before other threads can use it.
     pub(crate) fn co_engagement_mut(&mut self) -> &mut CoEngagementIndex {
-        let index = self
-            .co_engagement
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner);
-        index.value_mut()
+        get_mut(&mut self.co_engagement).value_mut()
     }
 
     /// Reads the co-engagement index.

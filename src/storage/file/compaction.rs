@@ -23,8 +23,6 @@
 //!
 //! A replaced file is removed when no reader refers to it; open removes the rest.
 
-use std::sync::TryLockError;
-
 use super::bounds::{SizeLevel, StoreBounds};
 use super::choice::choose;
 use super::data_file::sync_names;
@@ -32,8 +30,8 @@ use super::log::StoreLog;
 use super::running_compaction::RunningCompaction;
 use super::store::FileStore;
 use crate::Error;
-use crate::lock::{self, lock};
 use crate::poison::Memory;
+use crate::sync::{self, lock, try_lock};
 
 /// The point at which a call stops to compact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,13 +53,10 @@ impl CompactionGoal {
 impl FileStore {
     /// Compacts until `goal` is reached.
     pub(super) fn compact(&self, goal: CompactionGoal) -> Result<(), Error> {
-        let mut running = match self.compaction.try_lock() {
-            Ok(running) => running,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) if goal.is_share() && self.level()? < SizeLevel::OverLimit => {
-                return Ok(());
-            }
-            Err(TryLockError::WouldBlock) => lock(&self.compaction),
+        let mut running = match try_lock(&self.compaction) {
+            Some(running) => running,
+            None if goal.is_share() && self.level()? < SizeLevel::OverLimit => return Ok(()),
+            None => lock(&self.compaction),
         };
         self.poison
             .attempt("compact", Memory::Intact, || self.compact_to(&mut running, goal))
@@ -216,7 +211,7 @@ impl FileStore {
 
     fn bounds(&self) -> Result<StoreBounds, Error> {
         Ok(StoreBounds {
-            live_bytes: lock::read(&self.index).get()?.live_bytes(),
+            live_bytes: sync::read(&self.index).get()?.live_bytes(),
             segment_bytes_max: self.settings.segment_bytes_max,
         })
     }

@@ -10,7 +10,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use super::format::{FILE_HEADER_LEN, FileHeader, KeyChange};
 use super::names::StoreFileName;
@@ -18,6 +18,7 @@ use super::open_files::OpenFiles;
 use super::options::StoreSettings;
 use crate::Error;
 use crate::fs::{File, FileAccess, OpenMode, join, read_full_at, read_whole, write_all_at};
+use crate::sync::AtomicU64;
 
 /// The limit of numbers, places and sequence numbers on disk. Sums of legal numbers cannot overflow.
 const NUMBER_MAX: u64 = u64::MAX / 2;

@@ -48,8 +48,8 @@ mod tests;
 mod writer;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use self::compaction::CompactionGoal;
 use self::format::KeyChange;
@@ -57,9 +57,10 @@ use self::store::LogState;
 use super::{BatchOperation, Scan, StorageEngine, WriteBatch};
 use crate::Error;
 use crate::fs::{self, FileAccess, RootedFiles};
+use crate::intact::Intact;
 use crate::limits::{Limits, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
-use crate::lock::{self, Intact};
 use crate::poison::Poison;
+use crate::sync::{self, AtomicBool, AtomicU64, Mutex, RwLock};
 
 pub use self::options::FileStoreOptions;
 pub use self::report::{FileStoreRecovery, FileStoreStats};
@@ -152,7 +153,7 @@ impl FileStore {
     /// # Errors
     /// [`Error::ForeignDatabase`] if the store exists and has another id than `expected`.
     pub(crate) fn id(&self, expected: Option<u128>) -> Result<u128, Error> {
-        if let (Some(expected), LogState::Unrepaired(pending)) = (expected, &*lock::lock(&self.writer)) {
+        if let (Some(expected), LogState::Unrepaired(pending)) = (expected, &*sync::lock(&self.writer)) {
             pending.check_store_id(expected)?;
         }
         Ok(self.settings.store_id)
@@ -168,7 +169,7 @@ impl FileStore {
     /// # Errors
     /// [`Error::Panicked`] if a thread panicked while it changed the index.
     pub fn stats(&self) -> Result<FileStoreStats, Error> {
-        let index = lock::read(&self.index);
+        let index = sync::read(&self.index);
         let index = index.get()?;
         Ok(FileStoreStats {
             live_bytes: index.live_bytes(),
@@ -196,7 +197,7 @@ impl StorageEngine for FileStore {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         // The lock is released before the read. The location refers to its file, so no compaction removes the file
         // meanwhile.
-        let location = lock::read(&self.index).get()?.get(key).cloned();
+        let location = sync::read(&self.index).get()?.get(key).cloned();
         location.map(|location| location.read_value(key)).transpose()
     }
 
@@ -211,7 +212,7 @@ impl StorageEngine for FileStore {
 
     /// Holds the keys in memory; each item reads its value.
     fn scan_prefix(&self, prefix: &[u8]) -> Result<Scan<'_>, Error> {
-        let found = lock::read(&self.index).get()?.scan(prefix);
+        let found = sync::read(&self.index).get()?.scan(prefix);
         Ok(Box::new(found.into_iter().map(|(key, location)| {
             let value = location.read_value(&key)?;
             Ok((key, value))

@@ -6,10 +6,10 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use crate::fs::{File, FileAccess, OpenMode};
-use crate::lock::lock_brief;
+use crate::sync::{Mutex, lock_brief};
 
 #[derive(Debug)]
 pub(super) struct OpenFiles {

@@ -37,7 +37,7 @@
 use std::cmp::Reverse;
 use std::convert::Infallible;
 use std::path::Path;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use super::data_file::{DataFile, create, sync_names};
 use super::format::{
@@ -54,8 +54,9 @@ use crate::Error;
 use crate::codec::mix::mix;
 use crate::fs::{DirName, FileAccess, make_dir};
 use crate::ids::random_u128;
+use crate::intact::Intact;
 use crate::limits::Limits;
-use crate::lock::{self, Intact};
+use crate::sync::{self, RwLock};
 use crate::torn_tail::TornTail;
 
 /// A store that was read, and its repair.
@@ -186,7 +187,7 @@ impl PendingRepair {
         let number = found.last_number + 1;
         tail.rewrite_as_copy(settings, number, digest_sum);
         let handle = create(settings, number, &tail.bytes)?;
-        lock::write(index).change(|index| {
+        sync::write(index).change(|index| {
             tail.point_index_here(index, original.file.number);
             Ok(())
         })?;

@@ -10,7 +10,7 @@
 //! some of the originals. Open removes the temporary file and the originals.
 
 use std::path::PathBuf;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use super::data_file::{DataFile, create_temporary, rename};
 use super::entry_reader::{EntryChunk, EntryReader};
@@ -21,7 +21,8 @@ use super::names::StoreFileName;
 use super::options::StoreSettings;
 use crate::Error;
 use crate::fs::{File, join, write_all_at};
-use crate::lock::{self, Intact};
+use crate::intact::Intact;
+use crate::sync::{self, RwLock};
 
 /// A compaction that has begun: the files that it replaces, and the new file so far.
 #[derive(Debug)]
@@ -109,7 +110,7 @@ impl RunningCompaction {
         // This may make a removal garbage, because the compaction discards the last older value of its key. The removal
         // is needed until the compaction ends and replaces the files with that value. No other compaction, which could
         // discard the removal earlier, runs meanwhile.
-        let needed: Vec<_> = lock::write(index).change(|index| {
+        let needed: Vec<_> = sync::write(index).change(|index| {
             let entries = chunk.entries();
             Ok(entries
                 .filter(|(offset, entry)| index.select_for_compaction(entry, chunk.number, *offset))
@@ -128,7 +129,7 @@ impl RunningCompaction {
         self.write(&bytes, begin)?;
         self.part.len += bytes.len() as u64;
         self.unsynced_bytes += bytes.len() as u64;
-        lock::write(index).change(|index| {
+        sync::write(index).change(|index| {
             let mut copy_offset = begin;
             for (offset, entry) in &needed {
                 let copy = Location::new(&self.file, copy_offset, entry.entry_len() as u32);

@@ -4,8 +4,7 @@
 //! `writer`, compaction in `compaction`.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::Arc;
 
 use super::index::KeyIndex;
 use super::log::StoreLog;
@@ -15,8 +14,9 @@ use super::report::FileStoreRecovery;
 use super::running_compaction::RunningCompaction;
 use crate::Error;
 use crate::fs::RootedFiles;
-use crate::lock::Intact;
+use crate::intact::Intact;
 use crate::poison::Poison;
+use crate::sync::{AtomicBool, AtomicU64, Mutex, RwLock};
 
 /// The embedded [`StorageEngine`](crate::storage::StorageEngine): a log-structured file store in a separate directory.
 ///

@@ -12,7 +12,6 @@
 //!
 //! The docs of `log`, `running_compaction` and `recovery` list the states after a crash.
 
-use std::sync::TryLockError;
 use std::sync::atomic::Ordering;
 
 use super::bounds::SizeLevel;
@@ -23,8 +22,8 @@ use super::log::{StoreLog, TailState};
 use super::store::{FileStore, LogState};
 use crate::Error;
 use crate::limits::{STORAGE_KEY_BYTES_MAX, STORE_BATCH_BYTES_MAX};
-use crate::lock::{self, lock};
 use crate::poison::Memory;
+use crate::sync::{self, lock, try_lock};
 
 /// The result of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +92,7 @@ impl FileStore {
                 return Ok(AppendResult::TailFull);
             }
             let (file, offset, written_bytes) = log.append(changes)?;
-            let garbage_bytes = lock::write(&self.index)
+            let garbage_bytes = sync::write(&self.index)
                 .change(|index| Ok(index.apply(changes.iter().copied(), &file, offset)))?;
             let share_factor = self.settings.limits.store_share_factor;
             let share_bytes = share_factor.saturating_mul(written_bytes + garbage_bytes);
@@ -137,7 +136,7 @@ impl FileStore {
 
     /// Returns true if a thread is in [`sync_alone`](Self::sync_alone).
     pub(super) fn is_syncing(&self) -> bool {
-        matches!(self.syncing.try_lock(), Err(TryLockError::WouldBlock))
+        try_lock(&self.syncing).is_none()
     }
 
     /// Syncs the tail and notes that the records up to `tail.last_sequence` are durable. Only within

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use super::point::CrashPoint;
 use super::recorder::Crossing;
-use crate::lock::lock;
+use crate::testing::lock::lock;
 
 /// Set by the crossing that fires, and never cleared.
 const FIRED: u64 = 1 << 63;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
 
 use super::point::CrashPoint;
-use crate::lock::lock;
+use crate::testing::lock::lock;
 
 /// One crossing of a crash point.
 #[derive(Debug, Clone, PartialEq, Eq)]

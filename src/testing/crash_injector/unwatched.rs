@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use super::point::CrashPoint;
 use super::recorder::Crossing;
 use super::slot;
-use crate::lock::lock;
+use crate::testing::lock::lock;
 
 /// Set while a listener exists. Every crossing of an unwatched thread reads it.
 pub(super) static LISTENING: AtomicBool = AtomicBool::new(false);

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use super::FileRole;
 use crate::fs::{File, FileAccess, FileLock, OpenDir, OpenMode};
-use crate::lock::lock;
+use crate::testing::lock::lock;
 
 type InterceptFiles = dyn Fn(&mut FileCall<'_>) -> io::Result<FileAnswer> + Send + Sync;
 

@@ -31,7 +31,7 @@ pub use child::ChildSide;
 pub use limit::FileSizeLimit;
 pub use program::{ChildProgram, OverLimit};
 
-use crate::threads;
+use crate::testing::threads;
 
 /// The environment variable with the orders of a child. The kit has no other one.
 const ORDERS: &str = "TIDALDB_TESTING_CHILD";

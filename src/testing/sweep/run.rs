@@ -20,7 +20,7 @@ use crate::testing::CrashPoint;
 use crate::testing::oracle::Counts;
 use crate::testing::plan::{Crash, Site};
 use crate::testing::sim_disk::DiskOperationKind;
-use crate::threads;
+use crate::testing::threads;
 
 /// The time between two checks of the heartbeats.
 const CHECK_INTERVAL: Duration = Duration::from_millis(100);

@@ -23,8 +23,8 @@ use super::{FileStore, FileStoreOptions};
 use crate::Error;
 use crate::fs::FileAccess;
 use crate::limits::Limits;
-use crate::lock::lock;
 use crate::storage::{BatchOperation, StorageEngine, WriteBatch};
+use crate::sync::lock;
 use crate::testing::sim_disk::{DiskModel, Fate, Image, ImageChoice, Piece, SimDisk, SimDiskOptions, Tear};
 
 /// The model of a store: the pairs.

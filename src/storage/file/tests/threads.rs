@@ -13,9 +13,9 @@ use super::{
     first_cause, images, limits, new_disk, open, options, pairs,
 };
 use crate::Error;
-use crate::lock::lock;
 use crate::storage::StorageEngine;
 use crate::testing::faults::{FileAnswer, FileOperation, FileRole, ForwardingFiles};
+use crate::testing::lock::lock;
 use crate::testing::sim_disk::{Image, SimDisk};
 use crate::testing::workload::Random;
 

@@ -54,7 +54,9 @@ fn on_unwatched_thread(name: &str, body: impl FnOnce() + Send + 'static) {
 
 /// Runs `body` on a thread that inherits the slot.
 fn on_watched_thread(name: &str, body: impl FnOnce() + Send + 'static) -> thread::Result<()> {
-    crate::threads::spawn(name, body).expect("a thread").join()
+    crate::testing::threads::spawn(name, body)
+        .expect("a thread")
+        .join()
 }
 
 /// Crosses the point when dropped.

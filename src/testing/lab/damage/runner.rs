@@ -11,8 +11,8 @@ use super::check::{AfterOpen, OpenResult};
 use super::report::DamageReport;
 use crate::testing::sim_disk::Image;
 use crate::testing::sweep::now;
+use crate::testing::threads;
 use crate::testing::watchdog::run_within;
-use crate::threads;
 
 /// One in this number of cases also records an event and reads it back.
 const RECORD_ONE_IN: u64 = 8;

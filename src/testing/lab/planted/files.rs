@@ -12,9 +12,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use crate::fs::{FileAccess, OpenMode, read_whole, write_all_at};
-use crate::lock::lock;
 use crate::testing::CrashSweep;
 use crate::testing::faults::{FaultCount, FileAnswer, FileCall, FileOperation, FileRole, ForwardingFiles};
+use crate::testing::lock::lock;
 use crate::testing::sweep::Setup;
 use crate::testing::workload::session;
 

@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex};
 
 use crate::Error;
 use crate::fs::FileAccess;
-use crate::lock::lock;
 use crate::storage::{
     BatchOperation, FileStore, FileStoreOptions, KeyValue, StorageEngine, WriteBatch, keys,
 };
 use crate::testing::CrashSweep;
 use crate::testing::faults::{FaultCount, ForwardingStorage, StorageAnswer, StorageCall, StorageOperation};
+use crate::testing::lock::lock;
 use crate::testing::sweep::{OpenStorage, Setup};
 use crate::testing::workload::{Session, session};
 

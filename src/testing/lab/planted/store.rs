@@ -18,10 +18,10 @@ use std::sync::{Arc, Mutex};
 use crate::Error;
 use crate::codec::{Reader, Write, crc32c};
 use crate::fs::{File, FileAccess, OpenMode, read_whole, write_all_at};
-use crate::lock::lock;
 use crate::storage::{BatchOperation, Scan, StorageEngine, WriteBatch};
 use crate::testing::CrashSweep;
 use crate::testing::faults::FaultCount;
+use crate::testing::lock::lock;
 
 const STORE_DIR: &str = "/planted";
 const SLOT_BYTES: usize = 512;

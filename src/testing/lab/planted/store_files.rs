@@ -5,9 +5,9 @@ use std::path::Path;
 
 use super::files::{FileBugState, FileResult, Writes, files_in, skip};
 use crate::fs::{FileAccess, OpenMode, read_whole};
-use crate::lock::lock;
 use crate::testing::faults::{FileCall, FileOperation, FileRole};
 use crate::testing::lab::file_format::{last_place, u64_at};
+use crate::testing::lock::lock;
 
 /// The first and the last place of a file of the store, and true for a compacted file.
 fn places(files: &dyn FileAccess, path: &Path) -> io::Result<(u64, u64, bool)> {

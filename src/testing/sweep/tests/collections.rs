@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::*;
 use crate::limits::Limits;
-use crate::lock::lock;
 use crate::storage::{BatchOperation, FileStore, FileStoreOptions, MemoryStore, StorageEngine, keys};
 use crate::testing::faults::{ForwardingStorage, StorageOperation};
+use crate::testing::lock::lock;
 use crate::testing::workload::{Random, Workload, large_options, standard_schema, tiny_options};
 use crate::{Options, TidalDb};
 

@@ -3,7 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use crate::Error;
-use crate::lock::*;
+use crate::intact::Intact;
+use crate::testing::lock::lock;
 use std::sync::Mutex;
 
 /// Runs its closure when it is dropped.
