@@ -1,13 +1,13 @@
 //! The rule for hooks.
 //!
 //! A production module depends on test builds only in its test modules and in the gated statements listed here. Each
-//! listed statement occurs once. These are the hooks, the module `testing`, and one statement in `src/threads.rs`. So
-//! tests run the production code.
+//! listed statement occurs once. These are the hooks, the module `testing`, and one statement in `src/sync.rs`. The
+//! lines of the seam in that file have a rule of their own. So tests run the production code.
 //!
 //! The rule reads lines and relies on the formatter: the first and the last line of an item have the same indentation.
 
 use super::code::{code_of, is_part_of_word};
-use super::{Rule, Sources, is_of_tests};
+use super::{Rule, Sources, is_of_tests, seam};
 use crate::testing::CrashPoint;
 
 pub(super) const GATE: &str = r#"#[cfg(any(test, feature = "test-utils"))]"#;
@@ -69,8 +69,20 @@ pub(super) const RULE: Rule = Rule {
         // The two other gated statements.
         "src/lib.rs | <gate>\npub mod testing; |  | in - of src/lib.rs occurs 0 times",
         "src/lib.rs | <gate>\n |  | mentions `testing`",
-        "src/threads.rs | inherit(body); |  | in spawn of src/threads.rs occurs 0 times",
-        "src/threads.rs | let body = crate | let other = crate | not listed",
+        "src/sync.rs | inherit(body); |  | in spawn of src/sync.rs occurs 0 times",
+        "src/sync.rs | let body = crate | let other = crate | not listed",
+        // A line of the seam that does not select a name of the standard library for production builds, that selects
+        // other names for test builds, that has no other half, or that is in another file.
+        "src/sync.rs | std::hint::spin_loop;\n<gate> | crate::other::spin_loop;\n<gate> | a cfg",
+        "src/sync.rs | std::hint::spin_loop;\n<gate> | std::hint::spin_loop as spin;\n<gate> | a cfg",
+        "src/sync.rs | <gate>\npub(crate) use std::hint::spin_loop | <gate>\npub(crate) use crate::testing::sim_disk::spin_loop | not listed",
+        "src/sync.rs | <gate>\npub(crate) use std::hint::spin_loop | <gate>\npub(crate) use std::hint::black_box | not listed",
+        "src/sync.rs | <gate>\npub(crate) use std::hint::spin_loop; |  | a cfg",
+        "src/sync.rs | <gate>\npub(crate) use std::hint | pub(crate) use std::hint | a cfg",
+        "src/sync.rs |  | <gate>\npub(crate) use std::hint::black_box;\n | not listed",
+        "src/sync.rs | , track_caller)]\npub(crate) fn lock< | , inline)]\npub(crate) fn lock< | a cfg",
+        "src/sync.rs | , track_caller)]\npub(crate) fn lock< | , track_caller)]\npub(crate) struct Lock< | a cfg",
+        "src/poison.rs |  | #[cfg_attr(any(test, feature = \"test-utils\"), track_caller)]\nfn f() {}\n | a cfg",
         // Any other mention of `testing`, and any other cfg.
         "src/signals/hot.rs |  | use crate::testing as kit;\n | mentions",
         "src/signals/hot.rs |  | use crate::testing::SimDisk;\n | mentions `testing`",
@@ -116,7 +128,7 @@ impl<'a> GatedStatement<'a> {
         let mut all: Vec<_> = HOOKS.trim().lines().map(|row| parse(row, None)).collect();
         let inherit = "let body = crate::testing::crash_injector::inherit(body);";
         all.push(parse("testing src/lib.rs - - -", Some("pub mod testing;")));
-        all.push(parse("inherit src/threads.rs spawn - -", Some(inherit)));
+        all.push(parse("inherit src/sync.rs spawn - -", Some(inherit)));
         all
     }
 
@@ -186,11 +198,16 @@ fn findings(sources: &Sources) -> Vec<String> {
     findings
 }
 
-/// The lines of each source of the engine, except its tests. Comments and the declarations of test modules are empty lines.
+/// The lines of each source of the engine, except its tests. Comments, the declarations of test modules and the
+/// lines of the seam are empty lines.
 pub(super) fn production_files(sources: &Sources) -> Vec<(&str, Vec<&str>)> {
     let is_production = |(file, _): &(&str, &str)| !file.starts_with("src/testing/") && !is_of_tests(file);
     let files = sources.rust("src/").filter(is_production);
-    files.map(|(file, text)| (file, production_lines(text))).collect()
+    let lines = |file, text| match production_lines(text) {
+        lines if file == seam::FILE => seam::without_seam(lines),
+        lines => lines,
+    };
+    files.map(|(file, text)| (file, lines(file, text))).collect()
 }
 
 fn production_lines(text: &str) -> Vec<&str> {

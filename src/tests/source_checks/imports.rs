@@ -52,8 +52,8 @@ pub(super) const CIRCLES: Rule = Rule {
 
 /// The layers of the engine, the lowest first. A file imports from its own layer and from lower ones.
 const ENGINE_LAYERS: [&str; 10] = [
-    "error receipt ids event clock limits torn_tail threads",
-    "codec decay cells lock",
+    "error receipt ids event clock limits torn_tail sync",
+    "codec decay cells intact",
     "fs",
     "owner poison schema options",
     "wal storage",
@@ -148,19 +148,9 @@ impl<'a> Imports<'a> {
         let mut paths = Vec::new();
         for (file, _) in sources.crate_files() {
             let code = sources.code(&format!("src/{file}")).replace('\n', " ");
-            for item in code.split(';') {
-                let (before, tree) = item.rsplit_once("use ").unwrap_or((item, ""));
-                let is_public = before
-                    .trim_end()
-                    .rsplit([' ', '}'])
-                    .next()
-                    .is_some_and(|it| it.starts_with("pub"));
-                let imports = paths_of(tree).into_iter().map(|path| (path, is_public));
-                let qualified = qualified_paths(before).map(|path| (path, false));
-                for (path, is_public) in imports.chain(qualified) {
-                    let path = absolute(&modules, &module_of(file), &path);
-                    paths.extend(path.map(|path| (file, path, is_public)));
-                }
+            for (path, is_public) in paths_in(&code) {
+                let path = absolute(&modules, &module_of(file), &path);
+                paths.extend(path.map(|path| (file, path, is_public)));
             }
         }
         Self { modules, paths }
@@ -224,10 +214,27 @@ fn absolute(
     }
 }
 
+/// The paths in the code of a file without line ends, and true for each that is a re-export.
+pub(super) fn paths_in(code: &str) -> Vec<(Vec<String>, bool)> {
+    let mut paths = Vec::new();
+    for item in code.split(';') {
+        let (before, tree) = item.rsplit_once("use ").unwrap_or((item, ""));
+        let is_public = before
+            .trim_end()
+            .rsplit([' ', '}'])
+            .next()
+            .is_some_and(|it| it.starts_with("pub"));
+        paths.extend(paths_of(tree).into_iter().map(|path| (path, is_public)));
+        paths.extend(qualified_paths(before).map(|path| (path, false)));
+    }
+    paths
+}
+
 /// The paths of several names in code without imports.
-fn qualified_paths(code: &str) -> impl Iterator<Item = Vec<String>> {
+pub(super) fn qualified_paths(code: &str) -> impl Iterator<Item = Vec<String>> {
     let paths = code.split(|letter| !is_part_of_word(letter) && letter != ':');
     let paths = paths
+        .map(|path| path.trim_start_matches("::"))
         .filter(|path| path.contains("::"))
         .map(|path| path.split("::").map(str::to_owned).collect::<Vec<_>>());
     paths.filter(|path| path.iter().all(|name| !name.is_empty()))

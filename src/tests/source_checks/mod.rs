@@ -12,6 +12,7 @@ mod modules;
 mod names;
 mod packages;
 mod process_state;
+mod seam;
 mod words;
 
 use std::cell::OnceCell;
@@ -36,6 +37,7 @@ struct Rule {
 const RULES: &[Rule] = &[
     limits::RULE,
     hooks::RULE,
+    seam::RULE,
     imports::CIRCLES,
     imports::LAB,
     imports::LAYERS,
