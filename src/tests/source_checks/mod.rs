@@ -159,8 +159,9 @@ impl Sources {
 }
 
 /// Short forms in planted violations: the form, and the number of repetitions and the text that replace it.
-const SHORT_FORMS: [(&str, usize, &str); 5] = [
+const SHORT_FORMS: [(&str, usize, &str); 6] = [
     ("<gate>", 1, hooks::GATE),
+    ("<production gate>", 1, seam::PRODUCTION_GATE),
     ("<hook>", 1, hooks::HOOK),
     ("<many lines>", modules::LINES_MAX + 1, "\n"),
     ("<many comments with what>", 300, "// what\n"),

@@ -11,7 +11,7 @@ use super::hooks::GATE;
 use super::imports::{paths_in, qualified_paths};
 
 pub(super) const FILE: &str = "src/sync.rs";
-const PRODUCTION_GATE: &str = r#"#[cfg(not(any(test, feature = "test-utils")))]"#;
+pub(super) const PRODUCTION_GATE: &str = r#"#[cfg(not(any(test, feature = "test-utils")))]"#;
 const TRACK_CALLER: &str = r#"#[cfg_attr(any(test, feature = "test-utils"), track_caller)]"#;
 /// The module of the kit that may replace names of the standard library.
 const TEST_MODULE: &str = "crate::testing::schedule::";
@@ -73,16 +73,23 @@ fn is_guarded(path: &[String]) -> bool {
     is_library && is_guarded && !is_allowed
 }
 
-/// The lines of `src/sync.rs` without the legal lines of the seam, which are empty lines then.
+/// The lines of `src/sync.rs` without the legal lines of the seam, which are empty lines then. The formatter chooses the
+/// half that comes first.
 pub(super) fn without_seam<'a>(mut lines: Vec<&'a str>) -> Vec<&'a str> {
     for first in 0..lines.len() {
-        if let &[PRODUCTION_GATE, production, GATE, test, ..] = &lines[first..]
+        let halves = match lines[first..] {
+            [PRODUCTION_GATE, production, GATE, test, ..] | [GATE, test, PRODUCTION_GATE, production, ..] => {
+                Some((production, test))
+            }
+            _ => None,
+        };
+        if let Some((production, test)) = halves
             && let Some(names) = imported_names(production, &["std::"])
             && imported_names(test, &["std::", TEST_MODULE]) == Some(names)
         {
             lines[first..first + 4].fill("");
         }
-        if let &[TRACK_CALLER, function, ..] = &lines[first..]
+        if let [TRACK_CALLER, function, ..] = lines[first..]
             && (function.starts_with("pub(crate) fn ") || function.starts_with("fn "))
         {
             lines[first] = "";
