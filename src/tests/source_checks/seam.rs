@@ -16,6 +16,8 @@ const TRACK_CALLER: &str = r#"#[cfg_attr(any(test, feature = "test-utils"), trac
 /// The module of the kit that may replace names of the standard library.
 const TEST_MODULE: &str = "crate::testing::schedule::";
 
+/// The crates of the standard library.
+const LIBRARIES: [&str; 3] = ["std", "core", "alloc"];
 /// The modules that the rule guards, and the names in them that each file may use.
 const GUARDED: [&str; 3] = ["sync", "thread", "hint"];
 const ALLOWED: [&[&str]; 4] = [
@@ -32,11 +34,12 @@ pub(super) const RULE: Rule = Rule {
         let is_engine = |file: &str| !file.starts_with("testing/") && file != "sync.rs";
         for (file, _) in sources.crate_files().filter(|(file, _)| is_engine(file)) {
             let code = sources.code(&format!("src/{file}")).replace('\n', " ");
-            let paths = paths_in(&code).into_iter().map(|(path, _)| path);
-            let paths = paths
-                .chain(qualified_paths(&code))
-                .filter(|path| is_guarded(path));
-            findings.extend(paths.map(|path| format!("{file} names {}", path.join("::"))));
+            let names_library = |item: &&str| LIBRARIES.iter().any(|library| item.contains(library));
+            for item in code.split(';').filter(names_library) {
+                let paths = paths_in(item).into_iter().map(|(path, _)| path);
+                let paths = paths.chain(qualified_paths(item)).filter(|path| is_guarded(path));
+                findings.extend(paths.map(|path| format!("{file} names {}", path.join("::"))));
+            }
         }
         findings.into_iter().collect()
     },
@@ -63,7 +66,7 @@ fn is_guarded(path: &[String]) -> bool {
     let Some((root, names)) = path.split_first() else {
         return false;
     };
-    let is_library = ["std", "core", "alloc"].contains(&root.as_str());
+    let is_library = LIBRARIES.contains(&root.as_str());
     let is_guarded = names
         .first()
         .is_none_or(|name| ["*", "self"].contains(&name.as_str()) || GUARDED.contains(&name.as_str()));
@@ -75,7 +78,7 @@ fn is_guarded(path: &[String]) -> bool {
 
 /// The lines of `src/sync.rs` without the legal lines of the seam, which are empty lines then. The formatter chooses the
 /// half that comes first.
-pub(super) fn without_seam<'a>(mut lines: Vec<&'a str>) -> Vec<&'a str> {
+pub(super) fn without_seam(mut lines: Vec<&str>) -> Vec<&str> {
     for first in 0..lines.len() {
         let halves = match lines[first..] {
             [PRODUCTION_GATE, production, GATE, test, ..] | [GATE, test, PRODUCTION_GATE, production, ..] => {
