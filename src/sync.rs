@@ -1,8 +1,8 @@
 //! Locks, condition variables, atomics that threads share, and threads. The engine uses them only through this file.
 //!
-//! A production build uses the standard library alone. Test builds select the types in the lines with the gate. They
-//! also hand the crash injector of a thread to the threads that it spawns. So a crossing of a crash point on an engine
-//! thread counts and fires like a crossing on the caller's thread.
+//! A production build uses the standard library alone. Test builds use the types of `testing::schedule` instead, so that
+//! a scheduler can choose the thread that runs. There a new thread also inherits the crash injector of the thread that
+//! spawns it. So a crossing of a crash point on an engine thread counts and fires like a crossing on the caller's thread.
 //!
 //! The standard library's lock poisoning is not used: it misses a panic on a thread that unwinds already, for example in
 //! a destructor. [`Poison::attempt`](crate::poison::Poison::attempt) records a failure, and
@@ -15,29 +15,29 @@ use std::sync::{PoisonError, TryLockError};
 use std::time::Duration;
 
 // Each import has a line for production builds and a line for test builds.
+#[cfg(any(test, feature = "test-utils"))]
+pub(crate) use crate::testing::schedule::{Condvar, Mutex, MutexGuard, OnceLock};
 #[cfg(not(any(test, feature = "test-utils")))]
 pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, OnceLock};
-#[cfg(any(test, feature = "test-utils"))]
-pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, OnceLock};
 
+#[cfg(any(test, feature = "test-utils"))]
+pub(crate) use crate::testing::schedule::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 #[cfg(not(any(test, feature = "test-utils")))]
 pub(crate) use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
-#[cfg(any(test, feature = "test-utils"))]
-pub(crate) use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+#[cfg(any(test, feature = "test-utils"))]
+pub(crate) use crate::testing::schedule::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64};
 #[cfg(not(any(test, feature = "test-utils")))]
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64};
-#[cfg(any(test, feature = "test-utils"))]
-pub(crate) use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64};
 
+#[cfg(any(test, feature = "test-utils"))]
+pub(crate) use crate::testing::schedule::{Builder, JoinHandle, sleep, yield_now};
 #[cfg(not(any(test, feature = "test-utils")))]
 pub(crate) use std::thread::{Builder, JoinHandle, sleep, yield_now};
-#[cfg(any(test, feature = "test-utils"))]
-pub(crate) use std::thread::{Builder, JoinHandle, sleep, yield_now};
 
-#[cfg(not(any(test, feature = "test-utils")))]
-pub(crate) use std::hint::spin_loop;
 #[cfg(any(test, feature = "test-utils"))]
+pub(crate) use crate::testing::schedule::spin_loop;
+#[cfg(not(any(test, feature = "test-utils")))]
 pub(crate) use std::hint::spin_loop;
 
 /// The number of tries to take a lock before the thread sleeps, and the number of spins between two tries: together
@@ -135,7 +135,5 @@ pub(crate) fn spawn<F>(name: &str, body: F) -> io::Result<JoinHandle<()>>
 where
     F: FnOnce() + Send + 'static,
 {
-    #[cfg(any(test, feature = "test-utils"))]
-    let body = crate::testing::crash_injector::inherit(body);
     Builder::new().name(name.to_owned()).spawn(body)
 }

@@ -164,6 +164,7 @@ pub mod oracle;
 pub mod plan;
 mod process;
 pub mod report;
+pub mod schedule;
 pub mod sim_disk;
 pub mod sweep;
 mod temp_dir;

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 use super::SimDisk;
 use super::device::{Device, SharedDevice};
@@ -62,7 +62,7 @@ impl FileAccess for SimDisk {
             OpenMode::Read | OpenMode::Write => Kind::Open,
             OpenMode::Create => Kind::Create,
         };
-        let mut device = self.shared.lock();
+        let mut device = self.shared.begin_call(kind, &path);
         let opened = device.perform(self.process, DiskOperation::new(kind, &path), |device, _| {
             let (mut effect, id) = match mode {
                 OpenMode::Read | OpenMode::Write => (Effect::Nothing, device.state.resolve_file(&path)?),
@@ -90,7 +90,8 @@ impl FileAccess for SimDisk {
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
         let normal = self.shared.normal(path)?;
         let call = DiskOperation::new(Kind::List, &normal);
-        self.shared.lock().perform(self.process, call, |device, _| {
+        let mut device = self.shared.begin_call(call.kind, &call.path);
+        device.perform(self.process, call, |device, _| {
             let dir = device.state.resolve_dir(&normal)?;
             // In reverse order, because the contract promises no order.
             let names = device.state.dirs[dir].visible.keys().rev();
@@ -103,7 +104,8 @@ impl FileAccess for SimDisk {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         let normal = self.shared.normal(path)?;
         let call = DiskOperation::new(Kind::CreateDir, &normal);
-        self.shared.lock().perform(self.process, call, |device, _| {
+        let mut device = self.shared.begin_call(call.kind, &call.path);
+        device.perform(self.process, call, |device, _| {
             let effect = match device.state.resolve(&normal) {
                 Ok(NodeId::Dir(_)) => Effect::Nothing,
                 Ok(NodeId::File(_)) => return Err(io::ErrorKind::AlreadyExists.into()),
@@ -121,7 +123,8 @@ impl FileAccess for SimDisk {
         let (from_path, to_path) = (self.shared.normal(from)?, self.shared.normal(to)?);
         let mut call = DiskOperation::new(Kind::Rename, &from_path);
         call.target = Some(to_path.clone());
-        self.shared.lock().perform(self.process, call, |device, _| {
+        let mut device = self.shared.begin_call(call.kind, &call.path);
+        device.perform(self.process, call, |device, _| {
             let file = device.state.resolve_file(&from_path)?;
             // Returns an error if a directory has the new name.
             let (_, replaced) = creation(&device.state, &to_path)?;
@@ -142,7 +145,8 @@ impl FileAccess for SimDisk {
     fn remove(&self, path: &Path) -> io::Result<()> {
         let normal = self.shared.normal(path)?;
         let call = DiskOperation::new(Kind::Remove, &normal);
-        self.shared.lock().perform(self.process, call, |device, _| {
+        let mut device = self.shared.begin_call(call.kind, &call.path);
+        device.perform(self.process, call, |device, _| {
             device.state.resolve_file(&normal)?;
             let change = device.state.name_change(&normal, None)?;
             self.on_backing(|files| files.remove(path))?;
@@ -153,7 +157,8 @@ impl FileAccess for SimDisk {
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let normal = self.shared.normal(path)?;
         let call = DiskOperation::new(Kind::SyncDir, &normal);
-        self.shared.lock().perform(self.process, call, |device, _| {
+        let mut device = self.shared.begin_call(call.kind, &call.path);
+        device.perform(self.process, call, |device, _| {
             let dir = device.state.resolve_dir(&normal)?;
             self.on_backing(|files| files.sync_dir(path))?;
             Ok((Effect::SyncDir(dir), ()))
@@ -163,7 +168,7 @@ impl FileAccess for SimDisk {
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn FileLock>>> {
         let normal = self.shared.normal(path)?;
         let call = DiskOperation::new(Kind::Lock, &normal);
-        let mut device = self.shared.lock();
+        let mut device = self.shared.begin_call(call.kind, &call.path);
         let taken = device.perform(self.process, call, |device, _| {
             let (effect, id) = creation(&device.state, &normal)?;
             if device.locks.contains_key(&id) {
@@ -193,6 +198,21 @@ impl FileAccess for SimDisk {
         device.check_process(self.process)?;
         device.state.resolve_dir(&normal)?;
         Ok(Arc::new(NamedDir(path.to_path_buf())))
+    }
+}
+
+impl SimFile {
+    /// Makes the step of a call on a scheduled thread, and locks the device.
+    fn begin_call(&self, kind: Kind) -> MutexGuard<'_, Device> {
+        let device = self.shared.lock();
+        let file = device.state.files.get(self.id);
+        match file.map(|file| Arc::clone(&file.path)) {
+            Some(path) => {
+                drop(device);
+                self.shared.begin_call(kind, &path)
+            }
+            None => device,
+        }
     }
 }
 
@@ -231,7 +251,7 @@ impl Device {
 
 impl File for SimFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let mut device = self.shared.lock();
+        let mut device = self.begin_call(Kind::Read);
         let call = device.file_call(self.process, Kind::Read, self.id, offset, buffer.len() as u64)?;
         device.perform(self.process, call, |device, fault| {
             let len = buffer.len().min(fault.map_or(usize::MAX, Fault::bytes_max));
@@ -247,7 +267,7 @@ impl File for SimFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        let mut device = self.shared.lock();
+        let mut device = self.begin_call(Kind::Write);
         let call = device.file_call(self.process, Kind::Write, self.id, offset, bytes.len() as u64)?;
         device.perform(self.process, call, |device, fault| {
             if self.mode == OpenMode::Read {
@@ -269,7 +289,7 @@ impl File for SimFile {
     }
 
     fn len(&self) -> io::Result<u64> {
-        let mut device = self.shared.lock();
+        let mut device = self.begin_call(Kind::Len);
         let call = device.file_call(self.process, Kind::Len, self.id, 0, 0)?;
         device.perform(self.process, call, |device, _| {
             let len = match &self.backing {
@@ -281,7 +301,7 @@ impl File for SimFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let mut device = self.shared.lock();
+        let mut device = self.begin_call(Kind::Sync);
         let call = device.file_call(self.process, Kind::Sync, self.id, 0, 0)?;
         device.perform(self.process, call, |_, fault| {
             if let Some(Fault::SyncLoses(_)) = fault {

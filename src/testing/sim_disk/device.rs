@@ -17,6 +17,7 @@ use super::image::{is_normal, normal};
 use super::operation::{DiskOperation, DiskOperationKind, ObservedCall, Side};
 use super::state::{ContentChange, DiskState, Effect, RecordedOperation};
 use crate::fs::{FileAccess, FileLock};
+use crate::testing::schedule;
 
 /// The maximum number of recorded refused calls.
 const REFUSED_CALLS_MAX: usize = 1_000;
@@ -138,6 +139,12 @@ impl SharedDevice {
         })
     }
 
+    /// Makes the step of a call on a scheduled thread, and locks the device.
+    pub(super) fn begin_call(&self, kind: DiskOperationKind, path: &Arc<Path>) -> MutexGuard<'_, Device> {
+        schedule::file_step(kind, path);
+        self.lock()
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, Device> {
         // An operation changes the state in one step, so after a panic the state is consistent.
         self.device.lock().unwrap_or_else(PoisonError::into_inner)
@@ -177,6 +184,9 @@ impl Device {
         let ordinal = is_recorded.then_some(call.ordinal);
         self.reach_site(&call, ordinal, Side::Before)?;
         let fault = self.faults.take(ordinal, call.kind);
+        if fault.is_some() {
+            schedule::note_fault();
+        }
         let injected = |error| io::Error::new(error, format!("injected fault in {}", call.kind));
         let panic_at = |side| {
             if fault == Some(Fault::Panic(side)) {

@@ -42,6 +42,11 @@ impl Recording {
         self.entries.len() as u64
     }
 
+    /// The hash of the operation with this ordinal and of its effect.
+    pub(crate) fn operation_hash(&self, ordinal: u64) -> u64 {
+        self.entries[ordinal as usize].hash()
+    }
+
     /// Returns true if the recording has no operation.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()

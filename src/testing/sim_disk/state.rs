@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -49,6 +50,29 @@ pub(super) enum Effect {
 pub(super) struct RecordedOperation {
     pub operation: DiskOperation,
     pub effect: Effect,
+}
+
+impl RecordedOperation {
+    /// A hash of the operation and of its effect, equal in every process.
+    pub(super) fn hash(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        let DiskOperation {
+            ordinal: _,
+            kind,
+            path,
+            target,
+            offset,
+            len,
+            error,
+        } = &self.operation;
+        (kind, path, target, offset, len, error).hash(&mut hasher);
+        match &self.effect {
+            Effect::Content(_, ContentChange::Write { bytes, .. }) => bytes.hash(&mut hasher),
+            Effect::SyncFailed(_) => 1_u8.hash(&mut hasher),
+            _ => 0_u8.hash(&mut hasher),
+        }
+        hasher.finish()
+    }
 }
 
 #[derive(Debug, Clone)]

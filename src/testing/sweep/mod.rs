@@ -88,7 +88,9 @@ use crate::testing::workload::Workload;
 use crate::{Durability, Error, Options};
 pub(crate) use bounds::{Bounds, now};
 pub(crate) use driver::CallExecutor;
-pub(crate) use setup::{OpenStorage, Setup};
+pub(in crate::testing) use recover::recover;
+pub(crate) use setup::{DB_DIR, OpenStorage, Setup};
+pub(in crate::testing) use state::{RecoveredState, failure_of};
 
 type ShowProgress = dyn Fn(&Progress) + Send + Sync;
 

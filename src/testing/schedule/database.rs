@@ -1,0 +1,313 @@
+//! The database of a scheduled program: the calls of its threads, noted in the order of their beginnings and ends.
+//!
+//! Owns the events of a run. Invariant: an event is noted by the running thread, within the step of its call. So the
+//! events and the disk operations of a run have one order.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::managed::{ManagedThread, unscheduled};
+use super::primitives::{Builder, JoinHandle};
+use super::step::Action;
+use crate::testing::SimDisk;
+use crate::testing::oracle::{OpId, Oracle};
+use crate::testing::sim_disk::Side;
+use crate::testing::text::error_chain;
+use crate::testing::workload::{Operation, STANDARD_NOW_MS, is_ahead_of_clock};
+use crate::{EntityId, Error, Receipt, SignalId, TidalDb};
+
+type CallResult = Result<Option<Receipt>, Error>;
+
+/// The open database of a scheduled program. Clones share it; each thread of the program has one.
+#[derive(Debug, Clone)]
+pub struct ScheduledDatabase {
+    shared: Arc<SharedDatabase>,
+}
+
+#[derive(Debug)]
+struct SharedDatabase {
+    db: TidalDb,
+    journal: Arc<CallJournal>,
+}
+
+/// The beginning or end of a call, or a promise of the database.
+#[derive(Debug, Clone)]
+pub(super) enum CallEvent {
+    Begin(Arc<Operation>),
+    /// The end of the call with this number.
+    End(usize, Arc<CallResult>),
+    /// A close succeeded. Frames up to this sequence number are durable.
+    Closed(u64),
+    /// The database reports the frames up to this sequence number as durable.
+    Durable(u64),
+}
+
+impl CallEvent {
+    /// A hash of the event, equal in every process.
+    pub(super) fn hash(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        match self {
+            Self::Begin(operation) => operation.to_string().hash(&mut hasher),
+            Self::End(call, result) => (call, format!("{result:?}")).hash(&mut hasher),
+            Self::Closed(sequence) => (1, sequence).hash(&mut hasher),
+            Self::Durable(sequence) => (2, sequence).hash(&mut hasher),
+        }
+        hasher.finish()
+    }
+
+    /// Passes the event to the oracle. `calls` holds the ids of the calls so far.
+    pub(super) fn note(&self, oracle: &mut Oracle, calls: &mut Vec<OpId>) {
+        match self {
+            Self::Begin(operation) => calls.push(oracle.begin(operation)),
+            Self::End(call, result) => oracle.ended(calls[*call], result),
+            Self::Closed(sequence) => oracle.synced(*sequence),
+            Self::Durable(sequence) => oracle.note_durable(*sequence),
+        }
+    }
+}
+
+/// The events of a run, each with the number of disk operations before it.
+#[derive(Debug)]
+pub(super) struct CallJournal {
+    disk: SimDisk,
+    content: Mutex<CallJournalContent>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct CallJournalContent {
+    pub(super) events: Vec<(u64, CallEvent)>,
+    calls_len: usize,
+    durable_sequence: u64,
+    /// True if a call of `close` began, and if one succeeded.
+    is_closing: bool,
+    pub(super) is_closed: bool,
+    /// True if a call returned that the handle is poisoned.
+    is_poisoned: bool,
+    /// True if a call panicked.
+    pub(super) has_panic: bool,
+    /// Wrong results of calls.
+    pub(super) failures: Vec<String>,
+}
+
+impl CallJournal {
+    pub(super) fn new(disk: SimDisk) -> Arc<Self> {
+        Arc::new(Self {
+            disk,
+            content: Mutex::default(),
+        })
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, CallJournalContent> {
+        self.content.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes the durable sequence number of the database before the disk operation with the number `position`.
+    fn note_durable(&self, db: &TidalDb, position: u64) {
+        let durable = unscheduled(|| db.durable_sequence());
+        let mut content = self.lock();
+        if durable > content.durable_sequence {
+            content.durable_sequence = durable;
+            content.events.push((position, CallEvent::Durable(durable)));
+        }
+    }
+
+    /// Makes the step at the beginning or the end of a call, and then notes it.
+    fn step<T>(
+        &self,
+        action: Action,
+        text: &Arc<str>,
+        note: impl FnOnce(&mut CallJournalContent, u64) -> T,
+    ) -> T {
+        if let Some(thread) = ManagedThread::current() {
+            thread.call_step(action, text);
+        }
+        let position = self.disk.operations_len();
+        note(&mut self.lock(), position)
+    }
+
+    /// Makes a call, and its steps. `begin` notes its beginning, `end` its result.
+    fn call<T, N>(
+        &self,
+        text: &Arc<str>,
+        begin: impl FnOnce(&mut CallJournalContent, u64) -> N,
+        call: impl FnOnce() -> Result<T, Error>,
+        end: impl FnOnce(&mut CallJournalContent, u64, N, &Result<T, Error>),
+    ) -> Result<T, Error> {
+        let begun = self.step(Action::BeginCall, text, begin);
+        let panics = PanickedCall(self);
+        let result = call();
+        std::mem::forget(panics);
+        self.step(Action::EndCall, text, |content, position| {
+            if let Err(error) = &result
+                && let Some(failure) = content.wrong_error(error, self.disk.has_any_failure())
+            {
+                content.failures.push(format!("{text} failed: {failure}"));
+            }
+            end(content, position, begun, &result);
+        });
+        result
+    }
+}
+
+/// Notes the panic of a call. A call that returns forgets it.
+struct PanickedCall<'a>(&'a CallJournal);
+
+impl Drop for PanickedCall<'_> {
+    fn drop(&mut self) {
+        self.0.lock().has_panic = true;
+    }
+}
+
+impl CallJournalContent {
+    /// The text of an error that the run does not explain.
+    fn wrong_error(&mut self, error: &Error, has_failure: bool) -> Option<String> {
+        let is_expected = match cause_of(error) {
+            Error::Closed => self.is_closing,
+            Error::Poisoned { .. } | Error::Panicked { .. } => {
+                self.is_poisoned = true;
+                has_failure || self.has_panic
+            }
+            Error::CollectionExists { .. } | Error::UnknownCollection { .. } => true,
+            error => is_ahead_of_clock(error),
+        };
+        (!is_expected).then(|| error_chain(error))
+    }
+}
+
+/// The error of a call whose outcome is unknown, or the error itself.
+fn cause_of(error: &Error) -> &Error {
+    match error {
+        Error::OutcomeUnknown { source, .. } => cause_of(source),
+        error => error,
+    }
+}
+
+impl ScheduledDatabase {
+    /// The database on the disk of the journal. The journal notes each change of its durable sequence number.
+    pub(super) fn new(db: TidalDb, journal: Arc<CallJournal>) -> Self {
+        let shared = Arc::new(SharedDatabase { db, journal });
+        let observed = Arc::downgrade(&shared);
+        shared.journal.disk.observe(move |call| {
+            let (Some(shared), Some(ordinal)) = (observed.upgrade(), call.ordinal) else {
+                return;
+            };
+            let position = match call.side {
+                Side::Before => ordinal,
+                Side::After => ordinal + 1,
+            };
+            shared.journal.note_durable(&shared.db, position);
+        });
+        Self { shared }
+    }
+
+    /// The handle. Make each call that changes the database by [`apply`](Self::apply), so that the oracle expects its
+    /// effect.
+    pub fn db(&self) -> &TidalDb {
+        &self.shared.db
+    }
+
+    /// Spawns a thread of the program, which shares the database. Join it before the program ends.
+    ///
+    /// # Panics
+    /// If the operating system refuses another thread.
+    #[track_caller]
+    pub fn spawn<T, F>(&self, name: &str, body: F) -> JoinHandle<T>
+    where
+        F: FnOnce(Self) -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let database = self.clone();
+        let builder = Builder::new().name(name.to_owned());
+        match builder.spawn(move || body(database)) {
+            Ok(thread) => thread,
+            Err(error) => panic!("cannot start the thread {name}: {error}"),
+        }
+    }
+
+    /// Makes one call. The oracle expects its effect.
+    ///
+    /// # Errors
+    /// The error of the call.
+    pub fn apply(&self, operation: &Operation) -> Result<Option<Receipt>, Error> {
+        let begin = |content: &mut CallJournalContent, position| {
+            let event = CallEvent::Begin(Arc::new(operation.clone()));
+            content.events.push((position, event));
+            content.calls_len += 1;
+            (content.calls_len - 1, content.is_poisoned)
+        };
+        let end = |content: &mut CallJournalContent, position, (call, was_poisoned), result: &CallResult| {
+            if result.is_ok() && was_poisoned && (operation.is_frame() || operation.is_collection_change()) {
+                content.failures.push(format!(
+                    "{operation} returned Ok after an earlier call reported a poisoned handle"
+                ));
+            }
+            let event = CallEvent::End(call, Arc::new(copy_of(result)));
+            content.events.push((position, event));
+        };
+        let call = || operation.apply(self.db());
+        let journal = &self.shared.journal;
+        journal.call(&operation.to_string().into(), begin, call, end)
+    }
+
+    /// Closes the database. The oracle expects that every acknowledged call is durable.
+    ///
+    /// # Errors
+    /// The error of [`TidalDb::close`].
+    pub fn close(&self) -> Result<(), Error> {
+        let begin = |content: &mut CallJournalContent, _| content.is_closing = true;
+        let end = |content: &mut CallJournalContent, position, (), result: &Result<(), Error>| {
+            if result.is_ok() {
+                content.is_closed = true;
+                let durable = unscheduled(|| self.db().durable_sequence());
+                content.events.push((position, CallEvent::Closed(durable)));
+            }
+        };
+        self.shared
+            .journal
+            .call(&"close".into(), begin, || self.db().close(), end)
+    }
+
+    /// Reads the values of an entity, the collections and the statistics. Each score must be finite.
+    ///
+    /// # Errors
+    /// The error of the first read that fails.
+    pub fn read(&self, entity: EntityId) -> Result<(), Error> {
+        let text: Arc<str> = format!("read:{entity}").into();
+        let db = self.db();
+        let read = || {
+            let score = db.score(entity, SignalId(0), 0, STANDARD_NOW_MS)?;
+            db.related(entity, 3, STANDARD_NOW_MS)?;
+            db.collections()?;
+            db.statistics()?;
+            Ok(score)
+        };
+        let end = |content: &mut CallJournalContent, _, (), result: &Result<f64, Error>| {
+            if let Ok(score) = result
+                && !score.is_finite()
+            {
+                content
+                    .failures
+                    .push(format!("the score of entity {entity} is {score}"));
+            }
+        };
+        self.shared.journal.call(&text, |_, _| (), read, end).map(drop)
+    }
+}
+
+/// The parts of a result that the oracle reads.
+fn copy_of(result: &CallResult) -> CallResult {
+    match result {
+        Ok(receipt) => Ok(*receipt),
+        Err(error) if error.outcome_is_unknown() => Err(Error::OutcomeUnknown {
+            receipt: error.receipt(),
+            source: Box::new(Error::Closed),
+        }),
+        // The oracle distinguishes only this refusal from others.
+        Err(error) if is_ahead_of_clock(error) => Err(Error::InvalidInput {
+            field: "at_ms",
+            value: String::new(),
+            reason: "",
+        }),
+        Err(_) => Err(Error::Closed),
+    }
+}

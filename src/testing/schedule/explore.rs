@@ -1,0 +1,575 @@
+//! The exploration of a program: all schedules with few preemptions, or random ones.
+//!
+//! Owns the schedules that remain to be run, and the decisions that were made before. A run follows a schedule, and
+//! after its last deviation the default. Each alternative of a decision after the last deviation is a new schedule.
+//!
+//! Two prefixes of runs are equal if their steps depend on each other in the same way; then a fingerprint is equal, and
+//! so is the state of the program. A decision with a fingerprint that was seen before is not explored again. A thread is
+//! preempted only at a step on an object that another thread uses too: at every other step the preemption is equal to a
+//! later one.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::database::{CallJournal, CallJournalContent, ScheduledDatabase};
+use super::decision::{Chooser, DecisionKind, Deviations};
+use super::finding::{PlannedFault, ReplayedSchedule, ScheduleFinding, SchedulePlan};
+use super::judge::{CrashFailure, Judge};
+use super::managed::{self, ManagedThread};
+use super::report::ScheduleReport;
+use super::scheduler::{RunEnd, RunRecord};
+use super::side_by_side::side_by_side;
+use super::sweep::ScheduleSweep;
+use crate::testing::SimDisk;
+use crate::testing::oracle::CrashKind;
+use crate::testing::sim_disk::{DiskOperation, Image, ImageChoice, IoFault, Recording};
+use crate::testing::sweep::{Failure, FailureKind, RecoveredState, Setup, failure_of, recover};
+use crate::testing::text::{error_chain, panic_text};
+use crate::testing::workload::{Random, Session};
+use crate::{Options, TidalDb};
+
+/// The most preemptions of a random schedule.
+const RANDOM_PREEMPTIONS_MAX: u64 = 4;
+
+/// A schedule that remains to be run.
+struct Pending {
+    plan: SchedulePlan,
+    /// The number of decisions and of disk steps that belong to the schedule. Later ones are explored.
+    decisions_len: usize,
+    step: usize,
+    preemptions: u32,
+}
+
+/// A run and its outcome.
+pub(super) struct Run {
+    pub(super) record: RunRecord,
+    recording: Recording,
+    journal: Arc<CallJournal>,
+    /// The result of the program, if it ended.
+    end: Option<ProgramEnd>,
+    panic: Option<String>,
+}
+
+/// The end of the program, before the database is dropped.
+struct ProgramEnd {
+    /// The number of disk operations before the program.
+    start: u64,
+    /// The state in memory after the program, or the failure of reading it. `None` if a read need not succeed.
+    state: Option<Result<RecoveredState, Failure>>,
+    error: Option<String>,
+}
+
+/// See the [module](self).
+pub(super) struct Explorer<'a> {
+    sweep: &'a ScheduleSweep,
+    setup: Setup,
+    /// The disk before each run.
+    image: Image,
+    judge: Option<Judge>,
+    queue: Vec<Vec<Pending>>,
+    /// The least number of preemptions with which each decision was made.
+    seen: HashMap<(u64, u64), u32>,
+    shared_objects: HashSet<u64>,
+    /// Preemptions at steps on objects that no other thread has used yet.
+    deferred: HashMap<u64, Vec<Pending>>,
+    report: ScheduleReport,
+    begun: Instant,
+}
+
+impl<'a> Explorer<'a> {
+    pub(super) fn new(sweep: &'a ScheduleSweep) -> Self {
+        Self {
+            sweep,
+            setup: sweep.setup.clone(),
+            image: Image::new(),
+            judge: None,
+            queue: Vec::new(),
+            seen: HashMap::new(),
+            shared_objects: HashSet::new(),
+            deferred: HashMap::new(),
+            report: ScheduleReport::new(sweep.text()),
+            begun: Instant::now(),
+        }
+    }
+
+    /// Runs all schedules within the bounds, until the first finding.
+    pub(super) fn run(mut self) -> ScheduleReport {
+        if let Err(failure) = self.prepare() {
+            let plan = SchedulePlan::default();
+            self.report.finding = Some(Box::new(ScheduleFinding::new(self.sweep, plan, failure)));
+        } else if let Some((seed, schedules)) = self.sweep.bounds.random {
+            self.run_random(seed, schedules);
+        } else {
+            self.run_all();
+        }
+        if let Some(judge) = &self.judge {
+            self.report.images = judge.images_len();
+            self.report.judged = judge.judged_len();
+            self.report.left_out = judge.left_out;
+        }
+        self.report.time = self.begun.elapsed();
+        self.report
+    }
+
+    /// Runs one schedule.
+    pub(super) fn replay(mut self, plan: SchedulePlan) -> Result<ReplayedSchedule, Box<ScheduleFinding>> {
+        let found = |failure| Box::new(ScheduleFinding::new(self.sweep, plan.clone(), failure));
+        self.prepare().map_err(found)?;
+        let run = self.run_plan(&plan);
+        let found = |failure| Box::new(ScheduleFinding::new(self.sweep, plan.clone(), failure));
+        if !run.record.schedule_fits {
+            let message = "the schedule does not fit the run: the program or the engine has changed";
+            return Err(found(Failure::new(FailureKind::NeverReached, message)));
+        }
+        match self.examine(&run) {
+            Ok(()) => Ok(ReplayedSchedule::new(&run.record, &run.recording)),
+            Err(failure) => {
+                let mut finding = found(failure);
+                finding.steps = side_by_side(&run.record);
+                Err(finding)
+            }
+        }
+    }
+
+    /// Makes the database before the program, and its oracle.
+    fn prepare(&mut self) -> Result<(), Failure> {
+        let disk = self.setup.new_disk();
+        let mut oracle = self.setup.oracle();
+        let location = self.setup.location_on_disk(&disk, Session::first());
+        let refused = |error| Failure::new(FailureKind::Refused, error_chain(&error));
+        let db = self.setup.open(&location).map_err(refused)?;
+        let before = self.sweep.program.iter().flat_map(|program| &program.before);
+        for operation in before {
+            let call = oracle.begin(operation);
+            oracle.ended(call, &operation.apply(&db));
+        }
+        drop(db);
+        drop(location);
+        self.image = disk.image(&ImageChoice::All);
+        let state = recover(&self.setup, &disk, &Session::first().recovery())?;
+        let verdict = state.check_against(&oracle, CrashKind::ProcessCrash);
+        if !verdict.is_ok() {
+            return Err(failure_of(&verdict));
+        }
+        oracle.reopened(&verdict);
+        self.judge = Some(Judge::new(
+            self.setup.clone(),
+            oracle,
+            self.sweep.bounds.images_max,
+        ));
+        Ok(())
+    }
+
+    fn options(&self) -> Options {
+        let session = Session::first().recovery();
+        self.setup.options(&session).background(self.sweep.background)
+    }
+
+    /// Runs the program once, under these choices.
+    fn run_once(&self, chooser: Chooser, fault: Option<PlannedFault>) -> Run {
+        let disk = SimDisk::from_image(&self.image);
+        if let Some(fault) = fault {
+            disk.fail_operation(fault.ordinal, fault.fault);
+        }
+        let journal = CallJournal::new(disk.clone());
+        let (work, options) = (Arc::clone(&self.sweep.work), self.options());
+        let options = options.files(Arc::new(disk.clone()));
+        let shared_journal = Arc::clone(&journal);
+        let program_disk = disk.clone();
+        let program = move || -> Result<ProgramEnd, Failure> {
+            let thread = ManagedThread::current();
+            let explore = |is_explored| thread.iter().for_each(|thread| thread.set_explored(is_explored));
+            let db = TidalDb::open(crate::testing::sweep::DB_DIR, options)
+                .map_err(|error| Failure::new(FailureKind::Refused, error_chain(&error)))?;
+            let start = program_disk.operations_len();
+            let database = ScheduledDatabase::new(db, shared_journal.clone());
+            explore(true);
+            let result = work(&database);
+            explore(false);
+            let CallJournalContent {
+                is_closed, has_panic, ..
+            } = *shared_journal.lock();
+            let is_readable = !is_closed && !has_panic;
+            let state = is_readable.then(|| RecoveredState::of(database.db()));
+            explore(true);
+            drop(database);
+            Ok(ProgramEnd {
+                start,
+                state,
+                error: result.err().map(|error| error_chain(&error)),
+            })
+        };
+        let (record, result) = managed::run(chooser, program);
+        let recording = disk.recording();
+        let (mut end, mut panic) = (None, None);
+        match result {
+            Some(Ok(Ok(program))) => end = Some(program),
+            Some(Ok(Err(failure))) => panic = Some(failure.to_string()),
+            Some(Err(payload)) => panic = Some(panic_text(&*payload)),
+            None => {}
+        }
+        Run {
+            record,
+            recording,
+            journal,
+            end,
+            panic,
+        }
+    }
+
+    fn run_plan(&self, plan: &SchedulePlan) -> Run {
+        self.run_once(Chooser::planned(plan.deviations.clone()), plan.fault)
+    }
+
+    /// Checks a run.
+    fn examine(&mut self, run: &Run) -> Result<(), Failure> {
+        if let RunEnd::Stuck(stuck) = &run.record.end {
+            return Err(Failure::new(
+                FailureKind::Hang,
+                format_args!("{}: {stuck}", stuck.kind),
+            ));
+        }
+        if let Some(panic) = &run.panic {
+            return Err(Failure::new(FailureKind::Panicked, panic));
+        }
+        let content = run.journal.lock();
+        if let Some(failure) = content.failures.first() {
+            return Err(Failure::new(FailureKind::CannotContinue, failure));
+        }
+        let Some(end) = &run.end else {
+            unreachable!("a program that did not end panicked or is stuck")
+        };
+        if let Some(error) = &end.error
+            && run
+                .recording
+                .operations()
+                .all(|operation| operation.error.is_none())
+        {
+            return Err(Failure::new(FailureKind::CannotContinue, error));
+        }
+        let Some(judge) = &mut self.judge else {
+            unreachable!("a run comes after the preparation")
+        };
+        match &end.state {
+            Some(Ok(state)) => {
+                let oracle = judge.oracle_after(&content.events);
+                let verdict =
+                    oracle.check_export(CrashKind::ProcessCrash, &state.export, state.last_sequence);
+                if !verdict.is_ok() {
+                    let Failure { kind, message } = failure_of(&verdict);
+                    return Err(Failure::new(
+                        kind,
+                        format_args!("in memory after the program: {message}"),
+                    ));
+                }
+            }
+            Some(Err(failure)) => return Err(failure.clone()),
+            None => {}
+        }
+        if !self.sweep.bounds.judges_images {
+            return Ok(());
+        }
+        let judged = judge.judge(&run.recording, &content.events, end.start);
+        judged.map_err(|crash| {
+            let CrashFailure {
+                failure: Failure { kind, message },
+                position,
+                image,
+            } = *crash;
+            let crash = if image == ImageChoice::All {
+                "crash"
+            } else {
+                "power loss"
+            };
+            let next = run.recording.operations().nth(position as usize);
+            let next = next.map_or_else(|| "the end of the run".to_owned(), ToString::to_string);
+            Failure::new(
+                kind,
+                format_args!("a {crash} before {next}, image {image}: {message}"),
+            )
+        })
+    }
+
+    fn is_over(&self) -> bool {
+        let bounds = &self.sweep.bounds;
+        self.report.schedules >= bounds.schedules_max
+            || bounds.time.is_some_and(|time| self.begun.elapsed() >= time)
+    }
+
+    fn run_all(&mut self) {
+        self.push(Pending {
+            plan: SchedulePlan::default(),
+            decisions_len: 0,
+            step: 0,
+            preemptions: 0,
+        });
+        while let Some(pending) = self.pop() {
+            if self.is_over() {
+                self.report.is_complete = false;
+                return;
+            }
+            let run = self.run_plan(&pending.plan);
+            self.count(&run, pending.plan.fault.is_some());
+            if let Err(failure) = self.examine(&run) {
+                self.find(pending.plan, failure);
+                return;
+            }
+            self.share(&run);
+            self.expand(&pending, &run);
+        }
+    }
+
+    fn count(&mut self, run: &Run, has_fault: bool) {
+        self.report.schedules += 1;
+        self.report.with_fault += u64::from(has_fault);
+        self.report.steps += run.record.steps.len() as u64;
+        self.report.threads = self.report.threads.max(run.record.thread_names.len());
+    }
+
+    /// The schedules with the fewest preemptions first.
+    fn pop(&mut self) -> Option<Pending> {
+        self.queue.iter_mut().find_map(Vec::pop)
+    }
+
+    fn push(&mut self, pending: Pending) {
+        let level = pending.preemptions as usize + usize::from(pending.plan.fault.is_some());
+        if self.queue.len() <= level {
+            self.queue.resize_with(level + 1, Vec::new);
+        }
+        self.queue[level].push(pending);
+    }
+
+    /// Returns true if this choice was not made before with as few preemptions.
+    fn is_new(&mut self, fingerprint: u64, choice: u64, preemptions: u32) -> bool {
+        let least = self.seen.entry((fingerprint, choice)).or_insert(u32::MAX);
+        let is_new = preemptions < *least;
+        *least = preemptions.min(*least);
+        self.report.pruned += u64::from(!is_new);
+        is_new
+    }
+
+    /// Notes the objects that several threads used. Preemptions at steps on them are not deferred any more.
+    fn share(&mut self, run: &Run) {
+        for &object in &run.record.shared_objects {
+            if self.shared_objects.insert(object) {
+                for pending in self.deferred.remove(&object).unwrap_or_default() {
+                    self.push(pending);
+                }
+            }
+        }
+    }
+
+    /// Adds the schedules that differ from this run in one more choice.
+    fn expand(&mut self, pending: &Pending, run: &Run) {
+        let decisions = run
+            .record
+            .decisions
+            .iter()
+            .enumerate()
+            .skip(pending.decisions_len);
+        let mut decisions = decisions.filter(|(_, decision)| decision.is_explored).peekable();
+        let mut disk_steps = run.record.disk_steps.iter().enumerate().peekable();
+        loop {
+            let next_step = decisions.peek().map(|(_, decision)| decision.step);
+            // The faults of disk operations between two decisions.
+            while let Some(&(index, disk_step)) = disk_steps.peek()
+                && next_step.is_none_or(|step| disk_step.step < step)
+            {
+                disk_steps.next();
+                if disk_step.is_explored && disk_step.step >= pending.step {
+                    self.add_faults(pending, run, index, disk_step.fingerprint);
+                }
+            }
+            let Some((number, decision)) = decisions.next() else {
+                return;
+            };
+            let preemptions = pending.preemptions;
+            if !self.is_new(decision.fingerprint, decision.chosen as u64, preemptions) {
+                return;
+            }
+            for thread in decision.alternatives() {
+                let is_preemption = decision.is_preemption(thread);
+                let preemptions = preemptions + u32::from(is_preemption);
+                if preemptions > self.sweep.bounds.preemptions_max {
+                    continue;
+                }
+                let object = match decision.kind {
+                    DecisionKind::Next {
+                        continues: true,
+                        object,
+                        ..
+                    } if is_preemption && !self.shared_objects.contains(&object) => Some(object),
+                    _ => None,
+                };
+                if object == Some(0) || !self.is_new(decision.fingerprint, thread as u64, preemptions) {
+                    continue;
+                }
+                let mut plan = pending.plan.clone();
+                plan.deviations.0.push((number as u64, thread));
+                let alternative = Pending {
+                    plan,
+                    decisions_len: number + 1,
+                    step: decision.step,
+                    preemptions,
+                };
+                match object {
+                    Some(object) => self.deferred.entry(object).or_default().push(alternative),
+                    None => self.push(alternative),
+                }
+            }
+        }
+    }
+
+    /// Adds this run with a fault of the disk operation with this index among the run's operations.
+    fn add_faults(&mut self, pending: &Pending, run: &Run, index: usize, fingerprint: u64) {
+        if !self.sweep.bounds.has_faults || pending.plan.fault.is_some() {
+            return;
+        }
+        let Some(operation) = run.recording.operations().nth(index) else {
+            return;
+        };
+        for (number, kind) in IoFault::ALL.iter().enumerate() {
+            let Some(fault) = kind.of(operation) else { continue };
+            let is_write_or_sync = operation.kind.is_sync() || operation.len > 0;
+            if *kind == IoFault::DiskFull
+                || !is_write_or_sync
+                || !self.is_new(fingerprint, 1 << 32 | number as u64, pending.preemptions)
+            {
+                continue;
+            }
+            let plan = SchedulePlan {
+                deviations: pending.plan.deviations.clone(),
+                fault: Some(PlannedFault {
+                    ordinal: operation.ordinal,
+                    kind: *kind,
+                    fault,
+                }),
+            };
+            let step = run.record.disk_steps[index].step + 1;
+            let decisions = &run.record.decisions;
+            self.push(Pending {
+                plan,
+                decisions_len: decisions.partition_point(|decision| decision.step < step),
+                step,
+                preemptions: pending.preemptions,
+            });
+        }
+    }
+
+    fn run_random(&mut self, seed: u64, schedules: u64) {
+        let default = self.run_plan(&SchedulePlan::default());
+        let explored = |run: &Run| {
+            let decisions = run.record.decisions.iter().enumerate();
+            decisions
+                .filter(|(_, it)| it.is_explored)
+                .map(|(number, _)| number as u64)
+                .collect::<Vec<_>>()
+        };
+        let numbers = explored(&default);
+        let (first, len) = (numbers.first().copied().unwrap_or(0), numbers.len() as u64 + 1);
+        for number in 0..schedules {
+            if self.is_over() {
+                self.report.is_complete = false;
+                return;
+            }
+            let mut random = Random::new(seed.wrapping_add(number));
+            let preemptions = random.below(RANDOM_PREEMPTIONS_MAX + 1);
+            let mut at: Vec<u64> = (0..preemptions).map(|_| first + random.below(len)).collect();
+            at.sort_unstable();
+            let fault = self.random_fault(&default, &mut random);
+            let run = self.run_once(Chooser::Random { random, at }, fault);
+            self.count(&run, fault.is_some());
+            if let Err(failure) = self.examine(&run) {
+                let plan = SchedulePlan {
+                    deviations: deviations_of(&run.record),
+                    fault,
+                };
+                self.find(plan, failure);
+                return;
+            }
+        }
+    }
+
+    fn random_fault(&self, run: &Run, random: &mut Random) -> Option<PlannedFault> {
+        let start = run.end.as_ref().map_or(0, |end| end.start);
+        let len = run.recording.len() - start;
+        if !self.sweep.bounds.has_faults || len == 0 || random.chance(1, 2) {
+            return None;
+        }
+        let ordinal = start + random.below(len);
+        let operation = run.recording.operations().nth(ordinal as usize)?;
+        let kind = *random.pick(&[IoFault::Error, IoFault::HalfWritten, IoFault::SyncLost]);
+        let fault = kind.of(operation)?;
+        Some(PlannedFault { ordinal, kind, fault })
+    }
+
+    /// Shrinks a failing schedule, and reports it.
+    fn find(&mut self, mut plan: SchedulePlan, mut failure: Failure) {
+        let before = plan.deviations.0.len();
+        let mut is_smaller = true;
+        while is_smaller {
+            is_smaller = false;
+            let mut smaller = Vec::new();
+            if plan.fault.is_some() {
+                smaller.push(SchedulePlan {
+                    fault: None,
+                    ..plan.clone()
+                });
+            }
+            for index in 0..plan.deviations.0.len() {
+                let mut without = plan.clone();
+                without.deviations.0.remove(index);
+                smaller.push(without);
+            }
+            for candidate in smaller {
+                let run = self.run_plan(&candidate);
+                self.judge.iter_mut().for_each(Judge::forget);
+                if let Err(found) = self.examine(&run)
+                    && found.kind == failure.kind
+                {
+                    // A deviation that did not fit has no effect.
+                    plan = SchedulePlan {
+                        deviations: deviations_of(&run.record),
+                        fault: candidate.fault,
+                    };
+                    failure = found;
+                    is_smaller = true;
+                    break;
+                }
+            }
+        }
+        self.judge.iter_mut().for_each(Judge::forget);
+        let run = self.run_plan(&plan);
+        if let Err(last) = self.examine(&run) {
+            failure = last;
+        }
+        let mut finding = ScheduleFinding::new(self.sweep, plan, failure);
+        finding.deviations_before = before;
+        finding.steps = side_by_side(&run.record);
+        self.report.finding = Some(Box::new(finding));
+    }
+}
+
+/// The disk operation with this ordinal, in the run of `plan` without its fault.
+pub(super) fn operation_of(
+    sweep: &ScheduleSweep,
+    plan: &SchedulePlan,
+    ordinal: u64,
+) -> Option<DiskOperation> {
+    let mut explorer = Explorer::new(sweep);
+    explorer.prepare().ok()?;
+    let run = explorer.run_plan(plan);
+    run.recording.operations().nth(ordinal as usize).cloned()
+}
+
+/// The deviations of a run from the default.
+fn deviations_of(record: &RunRecord) -> Deviations {
+    let decisions = record.decisions.iter().enumerate();
+    let deviating = decisions.filter(|(_, decision)| decision.chosen != decision.default);
+    Deviations(
+        deviating
+            .map(|(number, decision)| (number as u64, decision.chosen))
+            .collect(),
+    )
+}

@@ -1,0 +1,216 @@
+//! The threads of a scheduler: the thread-local that makes a thread scheduled, and the start and end of a run.
+
+use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::decision::Chooser;
+use super::scheduler::{RunEnd, RunRecord, Scheduler};
+use super::step::{Action, ObjectKey, Place};
+use crate::testing::crash_injector::inherit;
+use crate::testing::sim_disk::DiskOperationKind;
+use crate::testing::{CrossingRecorder, scoped_recorder};
+
+thread_local! {
+    /// True while the thread is scheduled. Without a destructor, so code of other destructors can read it.
+    static IS_SCHEDULED: Cell<bool> = const { Cell::new(false) };
+    static CURRENT: RefCell<Option<ManagedThread>> = const { RefCell::new(None) };
+}
+
+/// The calling thread, as a thread of a scheduler.
+#[derive(Debug, Clone)]
+pub(super) struct ManagedThread {
+    scheduler: Arc<Scheduler>,
+    index: usize,
+}
+
+impl ManagedThread {
+    /// The calling thread, if it is scheduled.
+    #[inline]
+    pub(super) fn current() -> Option<Self> {
+        if IS_SCHEDULED.get() {
+            CURRENT
+                .try_with(|current| current.borrow().clone())
+                .ok()
+                .flatten()
+        } else {
+            None
+        }
+    }
+
+    /// Makes a step. Returns when this thread is chosen.
+    pub(super) fn step(&self, action: Action, key: Option<&ObjectKey>, location: &'static Location<'static>) {
+        self.scheduler
+            .step(self.index, action, key, Place::Code(location));
+    }
+
+    /// Tries to take a lock. Returns true if it was free.
+    pub(super) fn try_lock(&self, key: &ObjectKey, location: &'static Location<'static>) -> bool {
+        self.scheduler.try_lock(self.index, key, Place::Code(location))
+    }
+
+    /// Waits for a notification; see [`Scheduler::wait`].
+    pub(super) fn wait(
+        &self,
+        keys: (&ObjectKey, &ObjectKey),
+        until: Option<Duration>,
+        location: &'static Location<'static>,
+        release: impl FnOnce(),
+    ) -> bool {
+        self.scheduler
+            .wait(self.index, keys, until, Place::Code(location), release)
+    }
+
+    /// Wakes threads that wait for a notification.
+    pub(super) fn notify(&self, action: Action, key: &ObjectKey, location: &'static Location<'static>) {
+        self.scheduler
+            .notify(self.index, action, key, Place::Code(location));
+    }
+
+    /// Lets simulated time pass.
+    pub(super) fn sleep(&self, time: Duration, location: &'static Location<'static>) {
+        self.scheduler.sleep(self.index, time, Place::Code(location));
+    }
+
+    /// The simulated time since the start of the run.
+    pub(super) fn now(&self) -> Duration {
+        self.scheduler.now()
+    }
+
+    /// Makes the step of spawning a thread.
+    pub(super) fn register_spawned(&self, name: &str, location: &'static Location<'static>) -> SpawnedThread {
+        let index = self.scheduler.register(self.index, name, Place::Code(location));
+        SpawnedThread {
+            thread: Some(Self {
+                scheduler: Arc::clone(&self.scheduler),
+                index,
+            }),
+            index,
+        }
+    }
+
+    /// Makes the step at the beginning or the end of a call on the database.
+    pub(super) fn call_step(&self, action: Action, text: &Arc<str>) {
+        let place = Place::Text(Arc::clone(text));
+        self.scheduler.step_on_disk(self.index, action, place);
+    }
+
+    /// Sets if the decisions from now on are explored.
+    pub(super) fn set_explored(&self, is_explored: bool) {
+        self.scheduler.set_explored(is_explored);
+    }
+
+    /// Runs `body` as this thread.
+    fn run<T>(self, body: impl FnOnce() -> T) -> T {
+        let (scheduler, index) = (Arc::clone(&self.scheduler), self.index);
+        CURRENT.set(Some(self));
+        IS_SCHEDULED.set(true);
+        scheduler.begin(index);
+        let result = catch_unwind(AssertUnwindSafe(body));
+        IS_SCHEDULED.set(false);
+        CURRENT.set(None);
+        scheduler.end(index);
+        result.unwrap_or_else(|payload| resume_unwind(payload))
+    }
+}
+
+/// A thread that the scheduler awaits and that does not run yet.
+#[derive(Debug)]
+pub(super) struct SpawnedThread {
+    /// `None` once it runs.
+    thread: Option<ManagedThread>,
+    index: usize,
+}
+
+impl SpawnedThread {
+    pub(super) fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Runs `body` on the calling thread, which is the new thread.
+    pub(super) fn run<T>(mut self, body: impl FnOnce() -> T) -> T {
+        match self.thread.take() {
+            Some(thread) => thread.run(body),
+            None => unreachable!("a spawned thread runs once"),
+        }
+    }
+}
+
+impl Drop for SpawnedThread {
+    /// Ends the thread if the operating system refused it. The calling thread is the one that spawned it.
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            thread.scheduler.cancel(thread.index);
+        }
+    }
+}
+
+/// Runs `body` without steps. It must take no lock that another scheduled thread can hold.
+pub(super) fn unscheduled<T>(body: impl FnOnce() -> T) -> T {
+    let was_scheduled = IS_SCHEDULED.replace(false);
+    let result = body();
+    IS_SCHEDULED.set(was_scheduled);
+    result
+}
+
+/// Makes the step of a file call, if the calling thread is scheduled.
+pub(in crate::testing) fn file_step(kind: DiskOperationKind, path: &Arc<Path>) {
+    if let Some(thread) = ManagedThread::current() {
+        let place = Place::File(Arc::clone(path));
+        thread
+            .scheduler
+            .step_on_disk(thread.index, Action::File(kind), place);
+    }
+}
+
+/// Notes that the last file call of the calling thread, if it is scheduled, had an injected fault.
+pub(in crate::testing) fn note_fault() {
+    if let Some(thread) = ManagedThread::current() {
+        thread.scheduler.note_outcome(thread.index, 0x66_6175_6c74);
+    }
+}
+
+/// The number of runs of the process.
+static RUNS: AtomicU64 = AtomicU64::new(0);
+
+/// Runs `body` as the first thread of a new scheduler. Returns the record of the run, and the result of `body` if the
+/// run ended: its value, or the payload of its panic.
+pub(super) fn run<T: Send + 'static>(
+    chooser: Chooser,
+    body: impl FnOnce() -> T + Send + 'static,
+) -> (RunRecord, Option<std::thread::Result<T>>) {
+    let run = 1 + RUNS.fetch_add(1, Ordering::Relaxed);
+    let scheduler = Scheduler::new(run, chooser);
+    let first = ManagedThread {
+        scheduler: Arc::clone(&scheduler),
+        index: 0,
+    };
+    let recorder = CrossingRecorder::with_callback(|point| {
+        if let Some(thread) = ManagedThread::current() {
+            let place = Place::Text("".into());
+            thread
+                .scheduler
+                .step(thread.index, Action::Cross(point), None, place);
+        }
+    });
+    let body = inherit(move || {
+        let _recording = scoped_recorder(&recorder);
+        first.run(body)
+    });
+    let spawned = std::thread::Builder::new()
+        .name("tidaldb-scheduled".to_owned())
+        .spawn(body);
+    let handle = match spawned {
+        Ok(handle) => handle,
+        Err(error) => panic!("cannot start a thread: {error}"),
+    };
+    let record = scheduler.record();
+    let result = match record.end {
+        RunEnd::Completed => Some(handle.join()),
+        RunEnd::Stuck(_) => None,
+    };
+    (record, result)
+}

@@ -1,0 +1,195 @@
+//! The steps of threads under a scheduler: the actions at which the scheduler chooses the next thread, and the objects
+//! that the actions access.
+
+use std::fmt;
+use std::panic::Location;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::testing::CrashPoint;
+use crate::testing::sim_disk::DiskOperationKind;
+
+/// An action at which the scheduler chooses the next thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Action {
+    Begin,
+    End,
+    Lock,
+    TryLock,
+    Unlock,
+    ReadLock,
+    ReadUnlock,
+    WriteLock,
+    WriteUnlock,
+    Wait,
+    NotifyOne,
+    NotifyAll,
+    Load,
+    Store,
+    Update,
+    Yield,
+    Sleep,
+    /// The end of a sleep or of a wait with a time limit.
+    Timer,
+    Spawn,
+    /// Waits for the end of the thread with this index.
+    Join(usize),
+    File(DiskOperationKind),
+    Cross(CrashPoint),
+    /// The beginning and the end of a call of the program on the database.
+    BeginCall,
+    EndCall,
+}
+
+impl Action {
+    /// Returns true if two of these actions on one object have the same result in either order.
+    pub(super) fn only_reads(self) -> bool {
+        match self {
+            Self::ReadLock | Self::ReadUnlock | Self::Load => true,
+            Self::File(kind) => !kind.changes_disk(),
+            _ => false,
+        }
+    }
+
+    /// A number that distinguishes the actions, for the fingerprint.
+    pub(super) fn code(self) -> u64 {
+        match self {
+            Self::Begin => 1,
+            Self::End => 2,
+            Self::Lock => 3,
+            Self::TryLock => 4,
+            Self::Unlock => 5,
+            Self::ReadLock => 6,
+            Self::ReadUnlock => 7,
+            Self::WriteLock => 8,
+            Self::WriteUnlock => 9,
+            Self::Wait => 10,
+            Self::NotifyOne => 11,
+            Self::NotifyAll => 12,
+            Self::Load => 13,
+            Self::Store => 14,
+            Self::Update => 15,
+            Self::Yield => 16,
+            Self::Sleep => 17,
+            Self::Timer => 18,
+            Self::Spawn => 19,
+            Self::BeginCall => 20,
+            Self::EndCall => 21,
+            Self::Join(thread) => 1 << 32 | thread as u64,
+            Self::File(kind) => 2 << 32 | kind as u64,
+            Self::Cross(point) => 3 << 32 | point as u64,
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Begin => "begins",
+            Self::End => "ends",
+            Self::Lock => "locks",
+            Self::TryLock => "tries to lock",
+            Self::Unlock => "unlocks",
+            Self::ReadLock => "locks for reading",
+            Self::ReadUnlock => "unlocks after reading",
+            Self::WriteLock => "locks for writing",
+            Self::WriteUnlock => "unlocks after writing",
+            Self::Wait => "waits",
+            Self::NotifyOne => "wakes one thread",
+            Self::NotifyAll => "wakes all threads",
+            Self::Load => "loads",
+            Self::Store => "stores",
+            Self::Update => "updates",
+            Self::Yield => "yields",
+            Self::Sleep => "sleeps",
+            Self::Timer => "timer fires",
+            Self::Spawn => "spawns a thread",
+            Self::Join(thread) => return write!(f, "joins thread {thread}"),
+            Self::File(kind) => return write!(f, "{kind}"),
+            Self::Cross(point) => return write!(f, "crosses {point:?}"),
+            Self::BeginCall => "calls",
+            Self::EndCall => "returns from",
+        })
+    }
+}
+
+/// The position and the subject of a step, for the text of a finding.
+#[derive(Debug, Clone)]
+pub(super) enum Place {
+    /// A line of the engine or of the program.
+    Code(&'static Location<'static>),
+    /// The file or directory of a file call.
+    File(Arc<Path>),
+    /// The text of a call on the database, or the name of a crash point.
+    Text(Arc<str>),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(location) => {
+                let file = location.file();
+                let file = file.rsplit_once("src/").map_or(file, |(_, file)| file);
+                write!(f, "{file}:{}", location.line())
+            }
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+/// One step of a thread.
+#[derive(Debug, Clone)]
+pub(super) struct Step {
+    pub(super) thread: usize,
+    pub(super) action: Action,
+    pub(super) place: Place,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.action {
+            Action::Cross(_) | Action::Begin | Action::End => write!(f, "{}", self.action),
+            _ => write!(f, "{} {}", self.action, self.place),
+        }
+    }
+}
+
+/// The object of the disk and of the calls on the database. Their order determines the images of a crash and the legal
+/// states after it.
+pub(super) const DISK: u64 = 1;
+
+/// The number of low bits of an [`ObjectKey`] that hold the id of the object. The other bits hold the run.
+const ID_BITS: u32 = 40;
+
+/// The id of an object that threads share, assigned at its first use in a run. The same schedule gives an object the
+/// same id in every run.
+#[derive(Debug)]
+pub(super) struct ObjectKey(AtomicU64);
+
+impl ObjectKey {
+    pub(super) const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    /// The id in the run with the number `run`. `new_id` gives the id of an object that the run has not used yet.
+    pub(super) fn id(&self, run: u64, new_id: impl FnOnce() -> u64) -> u64 {
+        let run = run << ID_BITS;
+        let mask = (1 << ID_BITS) - 1;
+        let key = self.0.load(Ordering::Relaxed);
+        if key != 0 && key & !mask == run {
+            return key & mask;
+        }
+        // The ids up to `DISK` are not ids of objects in memory.
+        let id = (new_id() & mask).max(DISK + 1);
+        self.0.store(run | id, Ordering::Relaxed);
+        id
+    }
+}
+
+impl Default for ObjectKey {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,211 @@
+//! Schedule sweeps: a program runs under many schedules, with one fault in some of them, and each run is judged.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::database::ScheduledDatabase;
+use super::explore::Explorer;
+use super::finding::{ReplayedSchedule, ScheduleFinding};
+use super::program::Program;
+use super::report::ScheduleReport;
+use crate::testing::plan::Work;
+use crate::testing::sweep::Setup;
+use crate::testing::workload::PolicyText;
+use crate::{Background, Durability, Error, Options};
+
+pub(super) type ScheduledWork = dyn Fn(&ScheduledDatabase) -> Result<(), Error> + Send + Sync;
+
+/// A program and the bounds of its exploration. Everything except the program has a default.
+///
+/// # Examples
+/// Two threads of an application, under every schedule with at most one preemption:
+/// ```
+/// use tidaldb::EntityId;
+/// use tidaldb::testing::schedule::ScheduleSweep;
+/// use tidaldb::testing::workload::Operation;
+///
+/// let sweep = ScheduleSweep::driven("two lists", |database| {
+///     let other = database.spawn("other", |database| {
+///         database.apply(&Operation::CreateCollection(b"b".to_vec()))
+///     });
+///     database.apply(&Operation::CreateCollection(b"a".to_vec()))?;
+///     other.join().expect("the other thread does not panic")?;
+///     Ok(())
+/// });
+/// let report = sweep.preemptions_max(1).run();
+/// report.expect_clean();
+/// assert!(report.schedules > 1);
+/// ```
+#[derive(Clone)]
+pub struct ScheduleSweep {
+    pub(super) name: String,
+    pub(super) program: Option<Program>,
+    pub(super) work: Arc<ScheduledWork>,
+    pub(super) setup: Setup,
+    pub(super) background: Background,
+    pub(super) bounds: ScheduleBounds,
+}
+
+/// The bounds of an exploration.
+#[derive(Debug, Clone)]
+pub(super) struct ScheduleBounds {
+    pub(super) preemptions_max: u32,
+    pub(super) has_faults: bool,
+    pub(super) images_max: usize,
+    pub(super) schedules_max: u64,
+    pub(super) time: Option<Duration>,
+    /// The seeds of random schedules; `None` for all schedules within the other bounds.
+    pub(super) random: Option<(u64, u64)>,
+    pub(super) judges_images: bool,
+}
+
+impl Default for ScheduleBounds {
+    fn default() -> Self {
+        Self {
+            preemptions_max: 2,
+            has_faults: false,
+            images_max: 12,
+            schedules_max: u64::MAX,
+            time: None,
+            random: None,
+            judges_images: true,
+        }
+    }
+}
+
+impl ScheduleSweep {
+    /// A sweep of a program, with [`tiny_options`](crate::testing::workload::tiny_options). The engine has its own
+    /// threads.
+    pub fn of(program: Program) -> Self {
+        let run = program.clone();
+        let work = move |database: &ScheduledDatabase| {
+            run.run(database);
+            Ok(())
+        };
+        Self {
+            name: program.to_string(),
+            program: Some(program),
+            work: Arc::new(work),
+            ..Self::driven("", |_| Ok(()))
+        }
+    }
+
+    /// A sweep of an application. `work` runs on a scheduled thread, and can
+    /// [spawn](ScheduledDatabase::spawn) more. It must make the same calls in each run of the same schedule. Its
+    /// threads may share the [primitives](super#primitives) of this module, but no locks of the standard library.
+    pub fn driven(
+        name: &str,
+        work: impl Fn(&ScheduledDatabase) -> Result<(), Error> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            program: None,
+            work: Arc::new(work),
+            setup: Setup::new(Work::Driven(name.to_owned()), Durability::EverySynced),
+            background: Background::OwnThreads,
+            bounds: ScheduleBounds::default(),
+        }
+    }
+
+    /// The durability policy. Default: every event synced.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.setup.durability = durability;
+        self
+    }
+
+    /// Who does the background work. Default: the engine's own threads, which are scheduled too.
+    #[must_use]
+    pub fn background(mut self, background: Background) -> Self {
+        self.background = background;
+        self
+    }
+
+    /// Makes the options of the database. The sweep sets policy, background work and file access itself. The options
+    /// must make every run write the same bytes; see [`CrashSweep::options`](crate::testing::CrashSweep::options).
+    #[must_use]
+    pub fn options(mut self, options: impl Fn() -> Options + Send + Sync + 'static) -> Self {
+        self.setup.options = Some(Arc::new(options));
+        self
+    }
+
+    /// The largest number of preemptions of a schedule: switches away from a thread that could continue. Default 2.
+    #[must_use]
+    pub fn preemptions_max(mut self, preemptions: u32) -> Self {
+        self.bounds.preemptions_max = preemptions;
+        self
+    }
+
+    /// If true, each schedule also runs with one fault of one change of the disk: an error, a half-written write, a sync
+    /// that loses writes. Default false.
+    #[must_use]
+    pub fn faults(mut self, has_faults: bool) -> Self {
+        self.bounds.has_faults = has_faults;
+        self
+    }
+
+    /// The largest number of images of a power loss at one position. Default 12.
+    #[must_use]
+    pub fn images_max(mut self, images: usize) -> Self {
+        self.bounds.images_max = images;
+        self
+    }
+
+    /// The largest number of runs. Default: no limit.
+    #[must_use]
+    pub fn schedules_max(mut self, schedules: u64) -> Self {
+        self.bounds.schedules_max = schedules;
+        self
+    }
+
+    /// The time after which the sweep ends. Default: no limit.
+    #[must_use]
+    pub fn time(mut self, time: Duration) -> Self {
+        self.bounds.time = Some(time);
+        self
+    }
+
+    /// Runs `schedules` random schedules with few preemptions instead of all schedules. They follow from `seed`.
+    #[must_use]
+    pub fn random(mut self, seed: u64, schedules: u64) -> Self {
+        self.bounds.random = Some((seed, schedules));
+        self
+    }
+
+    /// Runs the sweep. It ends at the first finding.
+    pub fn run(&self) -> ScheduleReport {
+        Explorer::new(self).run()
+    }
+
+    /// Runs the schedule of a line that a finding printed.
+    ///
+    /// # Errors
+    /// The finding; or the reason for which the line does not fit this sweep.
+    pub fn replay(&self, line: &str) -> Result<ReplayedSchedule, Box<ScheduleFinding>> {
+        let (sweep, schedule) = super::finding::parse(self, line)?;
+        Explorer::new(&sweep).replay(schedule)
+    }
+
+    /// The part of a replay line that describes the sweep.
+    pub(super) fn text(&self) -> String {
+        let background = match self.background {
+            Background::OwnThreads => "own-threads",
+            Background::Caller => "caller",
+        };
+        format!(
+            "program={} durability={} background={background}",
+            self.name.replace(' ', "_"),
+            PolicyText(self.setup.durability)
+        )
+    }
+}
+
+impl fmt::Debug for ScheduleSweep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScheduleSweep")
+            .field("name", &self.name)
+            .field("bounds", &self.bounds)
+            .finish_non_exhaustive()
+    }
+}
