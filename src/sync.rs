@@ -1,6 +1,6 @@
 //! Locks, condition variables, atomics that threads share, and threads. The engine uses them only through this file.
 //!
-//! A production build uses the standard library alone. Test builds use the types of `testing::schedule` instead, so that
+//! A production build uses the standard library alone. Test builds use the types of `testing::scheduler` instead, so that
 //! a scheduler can choose the thread that runs. There a new thread also inherits the crash injector of the thread that
 //! spawns it. So a crossing of a crash point on an engine thread counts and fires like a crossing on the caller's thread.
 //!
@@ -16,27 +16,29 @@ use std::time::Duration;
 
 // Each import has a line for production builds and a line for test builds.
 #[cfg(any(test, feature = "test-utils"))]
-pub(crate) use crate::testing::schedule::{Condvar, Mutex, MutexGuard, OnceLock};
+pub(crate) use crate::testing::scheduler::primitives::{Condvar, Mutex, MutexGuard, OnceLock};
 #[cfg(not(any(test, feature = "test-utils")))]
 pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, OnceLock};
 
 #[cfg(any(test, feature = "test-utils"))]
-pub(crate) use crate::testing::schedule::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+pub(crate) use crate::testing::scheduler::primitives::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 #[cfg(not(any(test, feature = "test-utils")))]
 pub(crate) use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 #[cfg(any(test, feature = "test-utils"))]
-pub(crate) use crate::testing::schedule::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64};
+pub(crate) use crate::testing::scheduler::primitives::{
+    AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64,
+};
 #[cfg(not(any(test, feature = "test-utils")))]
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64};
 
 #[cfg(any(test, feature = "test-utils"))]
-pub(crate) use crate::testing::schedule::{Builder, JoinHandle, sleep, yield_now};
+pub(crate) use crate::testing::scheduler::primitives::{Builder, JoinHandle, sleep, yield_now};
 #[cfg(not(any(test, feature = "test-utils")))]
 pub(crate) use std::thread::{Builder, JoinHandle, sleep, yield_now};
 
 #[cfg(any(test, feature = "test-utils"))]
-pub(crate) use crate::testing::schedule::spin_loop;
+pub(crate) use crate::testing::scheduler::primitives::spin_loop;
 #[cfg(not(any(test, feature = "test-utils")))]
 pub(crate) use std::hint::spin_loop;
 

@@ -165,6 +165,7 @@ pub mod plan;
 mod process;
 pub mod report;
 pub mod schedule;
+pub(crate) mod scheduler;
 pub mod sim_disk;
 pub mod sweep;
 mod temp_dir;

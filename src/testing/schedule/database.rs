@@ -6,11 +6,10 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::managed::{ManagedThread, unscheduled};
-use super::primitives::{Builder, JoinHandle};
-use super::step::Action;
 use crate::testing::SimDisk;
 use crate::testing::oracle::{OpId, Oracle};
+use crate::testing::scheduler::primitives::{Builder, JoinHandle};
+use crate::testing::scheduler::{Action, ManagedThread, unscheduled};
 use crate::testing::sim_disk::Side;
 use crate::testing::text::error_chain;
 use crate::testing::workload::{Operation, STANDARD_NOW_MS, is_ahead_of_clock};

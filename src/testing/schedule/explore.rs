@@ -8,21 +8,22 @@
 //! preempted only at a step on an object that another thread uses too: at every other step the preemption is equal to a
 //! later one.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::database::{CallJournal, CallJournalContent, ScheduledDatabase};
-use super::decision::{Chooser, DecisionKind, Deviations};
 use super::finding::{PlannedFault, ReplayedSchedule, ScheduleFinding, SchedulePlan};
 use super::judge::{CrashFailure, Judge};
-use super::managed::{self, ManagedThread};
 use super::report::ScheduleReport;
-use super::scheduler::{RunEnd, RunRecord};
 use super::side_by_side::side_by_side;
 use super::sweep::ScheduleSweep;
 use crate::testing::SimDisk;
 use crate::testing::oracle::CrashKind;
+use crate::testing::scheduler::{self, Step, primitives};
+use crate::testing::scheduler::{
+    Chooser, DecisionKind, Deviations, LastAccess, ManagedThread, RandomBelow, RunEnd, RunRecord,
+};
 use crate::testing::sim_disk::{DiskOperation, Image, ImageChoice, IoFault, Recording};
 use crate::testing::sweep::{Failure, FailureKind, RecoveredState, Setup, failure_of, recover};
 use crate::testing::text::{error_chain, panic_text};
@@ -39,6 +40,26 @@ struct Pending {
     decisions_len: usize,
     step: usize,
     preemptions: u32,
+    /// The steps before which the schedule preempts threads.
+    preempted: Vec<PreemptedStep>,
+}
+
+/// The next step of a thread that is preempted.
+#[derive(Clone)]
+struct PreemptedStep {
+    /// The number of steps of all threads before it.
+    step: usize,
+    thread: usize,
+    object: u64,
+    only_reads: bool,
+    /// The number of steps of each thread before it.
+    events: Vec<u64>,
+}
+
+impl PreemptedStep {
+    fn conflicts_with(&self, step: &Step) -> bool {
+        step.object == self.object && !(self.only_reads && step.action.only_reads())
+    }
 }
 
 /// A run and its outcome.
@@ -70,9 +91,10 @@ pub(super) struct Explorer<'a> {
     queue: Vec<Vec<Pending>>,
     /// The least number of preemptions with which each decision was made.
     seen: HashMap<(u64, u64), u32>,
-    shared_objects: HashSet<u64>,
-    /// Preemptions at steps on objects that no other thread has used yet.
-    deferred: HashMap<u64, Vec<Pending>>,
+    /// The last accesses of each thread to each object, in any run.
+    accesses: HashMap<u64, Vec<LastAccess>>,
+    /// Preemptions at steps that conflict with no later step of another thread in any run so far, by their object.
+    deferred: HashMap<u64, Vec<(PreemptedStep, Pending)>>,
     report: ScheduleReport,
     begun: Instant,
 }
@@ -86,7 +108,7 @@ impl<'a> Explorer<'a> {
             judge: None,
             queue: Vec::new(),
             seen: HashMap::new(),
-            shared_objects: HashSet::new(),
+            accesses: HashMap::new(),
             deferred: HashMap::new(),
             report: ScheduleReport::new(sweep.text()),
             begun: Instant::now(),
@@ -182,6 +204,8 @@ impl<'a> Explorer<'a> {
             let explore = |is_explored| thread.iter().for_each(|thread| thread.set_explored(is_explored));
             let db = TidalDb::open(crate::testing::sweep::DB_DIR, options)
                 .map_err(|error| Failure::new(FailureKind::Refused, error_chain(&error)))?;
+            // The engine's threads run until they wait.
+            primitives::sleep(Duration::ZERO);
             let start = program_disk.operations_len();
             let database = ScheduledDatabase::new(db, shared_journal.clone());
             explore(true);
@@ -200,7 +224,7 @@ impl<'a> Explorer<'a> {
                 error: result.err().map(|error| error_chain(&error)),
             })
         };
-        let (record, result) = managed::run(chooser, program);
+        let (record, result) = scheduler::run(chooser, program);
         let recording = disk.recording();
         let (mut end, mut panic) = (None, None);
         match result {
@@ -303,6 +327,7 @@ impl<'a> Explorer<'a> {
             decisions_len: 0,
             step: 0,
             preemptions: 0,
+            preempted: Vec::new(),
         });
         while let Some(pending) = self.pop() {
             if self.is_over() {
@@ -311,11 +336,25 @@ impl<'a> Explorer<'a> {
             }
             let run = self.run_plan(&pending.plan);
             self.count(&run, pending.plan.fault.is_some());
+            if std::env::var("DBG").is_ok() {
+                FPS.lock().unwrap().insert(run.record.fingerprint);
+                if self.report.schedules == 3 {
+                    for d in &run.record.decisions {
+                        if !d.is_explored {
+                            continue;
+                        }
+                        println!(
+                            "{:?} {}",
+                            run.record.steps[d.step].thread, run.record.steps[d.step]
+                        );
+                    }
+                }
+            }
             if let Err(failure) = self.examine(&run) {
                 self.find(pending.plan, failure);
                 return;
             }
-            self.share(&run);
+            self.note_accesses(&run);
             self.expand(&pending, &run);
         }
     }
@@ -349,19 +388,60 @@ impl<'a> Explorer<'a> {
         is_new
     }
 
-    /// Notes the objects that several threads used. Preemptions at steps on them are not deferred any more.
-    fn share(&mut self, run: &Run) {
-        for &object in &run.record.shared_objects {
-            if self.shared_objects.insert(object) {
-                for pending in self.deferred.remove(&object).unwrap_or_default() {
+    /// Notes the accesses of a run. Preemptions that conflict with a new one are not deferred any more.
+    fn note_accesses(&mut self, run: &Run) {
+        for &((thread, object), access) in &run.record.accesses {
+            let threads = self.accesses.entry(object).or_default();
+            if threads.len() <= thread {
+                threads.resize_with(thread + 1, LastAccess::default);
+            }
+            let last = &mut threads[thread];
+            if access.read <= last.read && access.change <= last.change {
+                continue;
+            }
+            last.read = last.read.max(access.read);
+            last.change = last.change.max(access.change);
+            let deferred = self.deferred.remove(&object).unwrap_or_default();
+            for (step, pending) in deferred {
+                if self.conflicts(&step) {
                     self.push(pending);
+                } else {
+                    self.deferred.entry(object).or_default().push((step, pending));
                 }
             }
         }
     }
 
+    /// Returns true if another thread can still make a step that conflicts with the step.
+    fn conflicts(&self, step: &PreemptedStep) -> bool {
+        let threads = self.accesses.get(&step.object).into_iter().flatten().enumerate();
+        threads.into_iter().any(|(thread, last)| {
+            let last = if step.only_reads {
+                last.change
+            } else {
+                last.change.max(last.read)
+            };
+            thread != step.thread && last > step.events.get(thread).copied().unwrap_or(0)
+        })
+    }
+
     /// Adds the schedules that differ from this run in one more choice.
+    ///
+    /// If a preempted thread continues before another thread made a step that conflicts with its next one, the run is
+    /// equal to one with a later preemption.
     fn expand(&mut self, pending: &Pending, run: &Run) {
+        let steps = &run.record.steps;
+        let has_conflict = |preempted: &PreemptedStep, end: usize| {
+            steps[preempted.step..end]
+                .iter()
+                .any(|step| preempted.conflicts_with(step))
+        };
+        let end = pending.preempted.iter().filter_map(|preempted| {
+            let mut later = steps.iter().enumerate().skip(preempted.step);
+            let (resumed, _) = later.find(|(_, step)| step.thread == preempted.thread)?;
+            (!has_conflict(preempted, resumed)).then_some(resumed)
+        });
+        let end = end.min().unwrap_or(usize::MAX);
         let decisions = run
             .record
             .decisions
@@ -377,11 +457,12 @@ impl<'a> Explorer<'a> {
                 && next_step.is_none_or(|step| disk_step.step < step)
             {
                 disk_steps.next();
-                if disk_step.is_explored && disk_step.step >= pending.step {
+                if disk_step.step < end && disk_step.is_explored && disk_step.step >= pending.step {
                     self.add_faults(pending, run, index, disk_step.fingerprint);
                 }
             }
-            let Some((number, decision)) = decisions.next() else {
+            let Some((number, decision)) = decisions.next().filter(|(_, decision)| decision.step < end)
+            else {
                 return;
             };
             let preemptions = pending.preemptions;
@@ -389,20 +470,40 @@ impl<'a> Explorer<'a> {
                 return;
             }
             for thread in decision.alternatives() {
+                let mut preempted = pending.preempted.iter();
+                let resumed = preempted.rfind(|preempted| preempted.thread == thread);
+                if resumed.is_some_and(|resumed| {
+                    let between = &steps[resumed.step..decision.step];
+                    between
+                        .iter()
+                        .all(|step| step.thread != thread && !resumed.conflicts_with(step))
+                }) {
+                    continue;
+                }
                 let is_preemption = decision.is_preemption(thread);
                 let preemptions = preemptions + u32::from(is_preemption);
                 if preemptions > self.sweep.bounds.preemptions_max {
                     continue;
                 }
-                let object = match decision.kind {
+                let step = match decision.kind {
                     DecisionKind::Next {
                         continues: true,
+                        from,
                         object,
+                        only_reads,
                         ..
-                    } if is_preemption && !self.shared_objects.contains(&object) => Some(object),
+                    } if is_preemption => Some(PreemptedStep {
+                        step: decision.step,
+                        thread: from,
+                        object,
+                        only_reads,
+                        events: decision.events.clone(),
+                    }),
                     _ => None,
                 };
-                if object == Some(0) || !self.is_new(decision.fingerprint, thread as u64, preemptions) {
+                if step.as_ref().is_some_and(|step| step.object == 0)
+                    || !self.is_new(decision.fingerprint, thread as u64, preemptions)
+                {
                     continue;
                 }
                 let mut plan = pending.plan.clone();
@@ -412,10 +513,16 @@ impl<'a> Explorer<'a> {
                     decisions_len: number + 1,
                     step: decision.step,
                     preemptions,
+                    preempted: pending.preempted.iter().chain(&step).cloned().collect(),
                 };
-                match object {
-                    Some(object) => self.deferred.entry(object).or_default().push(alternative),
-                    None => self.push(alternative),
+                match step {
+                    Some(step) if !self.conflicts(&step) => {
+                        self.deferred
+                            .entry(step.object)
+                            .or_default()
+                            .push((step, alternative));
+                    }
+                    _ => self.push(alternative),
                 }
             }
         }
@@ -453,6 +560,7 @@ impl<'a> Explorer<'a> {
                 decisions_len: decisions.partition_point(|decision| decision.step < step),
                 step,
                 preemptions: pending.preemptions,
+                preempted: pending.preempted.clone(),
             });
         }
     }
@@ -478,7 +586,13 @@ impl<'a> Explorer<'a> {
             let mut at: Vec<u64> = (0..preemptions).map(|_| first + random.below(len)).collect();
             at.sort_unstable();
             let fault = self.random_fault(&default, &mut random);
-            let run = self.run_once(Chooser::Random { random, at }, fault);
+            let run = self.run_once(
+                Chooser::Random {
+                    below: RandomBelow(Box::new(move |len| random.below(len as u64) as usize)),
+                    at,
+                },
+                fault,
+            );
             self.count(&run, fault.is_some());
             if let Err(failure) = self.examine(&run) {
                 let plan = SchedulePlan {
@@ -573,3 +687,6 @@ fn deviations_of(record: &RunRecord) -> Deviations {
             .collect(),
     )
 }
+
+pub(super) static FPS: std::sync::Mutex<std::collections::BTreeSet<u64>> =
+    std::sync::Mutex::new(std::collections::BTreeSet::new());

@@ -7,11 +7,10 @@
 use std::error::Error;
 use std::fmt;
 
-use super::decision::Deviations;
 use super::program::Program;
-use super::scheduler::RunRecord;
 use super::sweep::ScheduleSweep;
 use crate::Background;
+use crate::testing::scheduler::{Deviations, RunRecord};
 use crate::testing::sim_disk::{Fault, IoFault, Recording};
 use crate::testing::sweep::{Failure, FailureKind};
 use crate::testing::workload::PolicyText;

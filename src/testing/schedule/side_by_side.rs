@@ -5,8 +5,7 @@
 
 use std::fmt::Write;
 
-use super::scheduler::RunRecord;
-use super::step::{Action, Step};
+use crate::testing::scheduler::{Action, RunRecord, Step};
 
 /// The width of a column.
 const WIDTH: usize = 44;
@@ -26,7 +25,7 @@ fn is_shown(steps: &[Step], index: usize) -> bool {
         | Action::End
         | Action::Spawn
         | Action::Join(_) => true,
-        Action::File(kind) => kind.changes_disk(),
+        Action::ChangeFile => true,
         _ => false,
     };
     is_important

@@ -17,7 +17,7 @@ use super::image::{is_normal, normal};
 use super::operation::{DiskOperation, DiskOperationKind, ObservedCall, Side};
 use super::state::{ContentChange, DiskState, Effect, RecordedOperation};
 use crate::fs::{FileAccess, FileLock};
-use crate::testing::schedule;
+use crate::testing::scheduler;
 
 /// The maximum number of recorded refused calls.
 const REFUSED_CALLS_MAX: usize = 1_000;
@@ -141,7 +141,7 @@ impl SharedDevice {
 
     /// Makes the step of a call on a scheduled thread, and locks the device.
     pub(super) fn begin_call(&self, kind: DiskOperationKind, path: &Arc<Path>) -> MutexGuard<'_, Device> {
-        schedule::file_step(kind, path);
+        scheduler::file_step(kind.name(), kind.changes_disk(), path);
         self.lock()
     }
 
@@ -185,7 +185,7 @@ impl Device {
         self.reach_site(&call, ordinal, Side::Before)?;
         let fault = self.faults.take(ordinal, call.kind);
         if fault.is_some() {
-            schedule::note_fault();
+            scheduler::note_fault();
         }
         let injected = |error| io::Error::new(error, format!("injected fault in {}", call.kind));
         let panic_at = |side| {

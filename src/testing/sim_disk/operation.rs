@@ -56,6 +56,25 @@ impl DiskOperationKind {
         Self::PowerLoss,
     ];
 
+    /// The name in records and replay lines.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Read => "read",
+            Self::Len => "len",
+            Self::List => "list",
+            Self::Create => "create",
+            Self::Write => "write",
+            Self::Sync => "sync",
+            Self::Rename => "rename",
+            Self::Remove => "remove",
+            Self::CreateDir => "create-dir",
+            Self::SyncDir => "sync-dir",
+            Self::Lock => "lock",
+            Self::PowerLoss => "power-loss",
+        }
+    }
+
     /// Returns true if the operation changes the visible or the durable content of the disk. These operations always
     /// have an ordinal and a record. Other operations have them only on a disk that records reads.
     pub fn changes_disk(self) -> bool {
@@ -71,21 +90,7 @@ impl DiskOperationKind {
 
 impl fmt::Display for DiskOperationKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Open => "open",
-            Self::Read => "read",
-            Self::Len => "len",
-            Self::List => "list",
-            Self::Create => "create",
-            Self::Write => "write",
-            Self::Sync => "sync",
-            Self::Rename => "rename",
-            Self::Remove => "remove",
-            Self::CreateDir => "create-dir",
-            Self::SyncDir => "sync-dir",
-            Self::Lock => "lock",
-            Self::PowerLoss => "power-loss",
-        })
+        f.pad(self.name())
     }
 }
 

@@ -14,7 +14,7 @@ pub(super) const FILE: &str = "src/sync.rs";
 pub(super) const PRODUCTION_GATE: &str = r#"#[cfg(not(any(test, feature = "test-utils")))]"#;
 const TRACK_CALLER: &str = r#"#[cfg_attr(any(test, feature = "test-utils"), track_caller)]"#;
 /// The module of the kit that may replace names of the standard library.
-const TEST_MODULE: &str = "crate::testing::schedule::";
+const TEST_MODULE: &str = "crate::testing::scheduler::primitives::";
 
 /// The crates of the standard library.
 const LIBRARIES: [&str; 3] = ["std", "core", "alloc"];

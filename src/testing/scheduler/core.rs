@@ -17,7 +17,7 @@ use super::step::{Action, DISK, ObjectKey, Place, Step};
 use super::stuck::{Stuck, StuckKind, StuckThread};
 
 /// The largest number of threads of a run.
-pub(super) const THREADS_MAX: usize = 32;
+pub(in crate::testing) const THREADS_MAX: usize = 32;
 /// A thread that yields this number of times while no other thread changes anything spins forever. The engine spins at
 /// most a fifth of it before it waits.
 const SPINS_MAX: u32 = 10_000;
@@ -28,7 +28,7 @@ const STEPS_MAX: usize = 2_000_000;
 
 /// The reason for which a run ended.
 #[derive(Debug, Clone)]
-pub(super) enum RunEnd {
+pub(in crate::testing) enum RunEnd {
     /// Every thread has ended.
     Completed,
     /// No thread can continue. The threads stay parked until the process ends.
@@ -37,24 +37,24 @@ pub(super) enum RunEnd {
 
 /// The record of a run.
 #[derive(Debug)]
-pub(super) struct RunRecord {
-    pub(super) end: RunEnd,
-    pub(super) decisions: Vec<Decision>,
-    pub(super) steps: Vec<Step>,
+pub(in crate::testing) struct RunRecord {
+    pub(in crate::testing) end: RunEnd,
+    pub(in crate::testing) decisions: Vec<Decision>,
+    pub(in crate::testing) steps: Vec<Step>,
     /// The changes of the disk, in order.
-    pub(super) disk_steps: Vec<DiskStep>,
-    pub(super) thread_names: Vec<String>,
-    /// The objects that two threads used, at least one of them for a change.
-    pub(super) shared_objects: Vec<u64>,
+    pub(in crate::testing) disk_steps: Vec<DiskStep>,
+    pub(in crate::testing) thread_names: Vec<String>,
+    /// The last accesses of each thread to each object.
+    pub(in crate::testing) accesses: Vec<((usize, u64), LastAccess)>,
     /// The hash of the run's steps and their order.
-    pub(super) fingerprint: u64,
+    pub(in crate::testing) fingerprint: u64,
     /// False if a deviation of the schedule did not fit the run.
-    pub(super) schedule_fits: bool,
+    pub(in crate::testing) schedule_fits: bool,
 }
 
 /// See the [module](self).
 #[derive(Debug)]
-pub(super) struct Scheduler {
+pub(in crate::testing) struct Scheduler {
     /// The number of the run in this process.
     run: u64,
     state: Mutex<SchedulerState>,
@@ -66,6 +66,7 @@ struct SchedulerState {
     threads: Vec<ThreadState>,
     current: usize,
     objects: BTreeMap<u64, ObjectState>,
+    accesses: BTreeMap<(usize, u64), LastAccess>,
     chooser: Chooser,
     decisions: Vec<Decision>,
     steps: Vec<Step>,
@@ -138,9 +139,13 @@ struct ObjectState {
     last_change: u64,
     /// The sum of the hashes of the reads since the last change.
     reads: u64,
-    /// One bit for each thread that read, and for each that changed.
-    read_by: u32,
-    changed_by: u32,
+}
+
+/// The last accesses of a thread to an object, as the number of the thread's steps up to it. 0 for no access.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::testing) struct LastAccess {
+    pub(in crate::testing) read: u64,
+    pub(in crate::testing) change: u64,
 }
 
 fn mix(hash: u64, value: u64) -> u64 {
@@ -155,11 +160,12 @@ fn bit(thread: usize) -> u32 {
 }
 
 impl Scheduler {
-    pub(super) fn new(run: u64, chooser: Chooser) -> Arc<Self> {
+    pub(in crate::testing) fn new(run: u64, chooser: Chooser) -> Arc<Self> {
         let mut state = SchedulerState {
             threads: Vec::new(),
             current: 0,
             objects: BTreeMap::new(),
+            accesses: BTreeMap::new(),
             chooser,
             decisions: Vec::new(),
             steps: Vec::new(),
@@ -184,7 +190,7 @@ impl Scheduler {
     }
 
     /// Waits for the end of the run, and takes its record.
-    pub(super) fn record(&self) -> RunRecord {
+    pub(in crate::testing) fn record(&self) -> RunRecord {
         let state = self.lock();
         let mut state = self
             .ended
@@ -195,13 +201,9 @@ impl Scheduler {
             Some(end) => end.clone(),
             None => unreachable!("the wait ends with the run"),
         };
-        let shared = state.objects.iter().filter(|(_, object)| {
-            let users = object.read_by | object.changed_by;
-            object.changed_by != 0 && users.count_ones() > 1
-        });
         RunRecord {
             end,
-            shared_objects: shared.map(|(&id, _)| id).collect(),
+            accesses: std::mem::take(&mut state.accesses).into_iter().collect(),
             decisions: std::mem::take(&mut state.decisions),
             steps: std::mem::take(&mut state.steps),
             disk_steps: std::mem::take(&mut state.disk_steps),
@@ -212,19 +214,25 @@ impl Scheduler {
     }
 
     /// The simulated time since the start of the run.
-    pub(super) fn now(&self) -> Duration {
+    pub(in crate::testing) fn now(&self) -> Duration {
         self.lock().now
     }
 
     /// Makes a step of the running thread. Returns when the thread is chosen and the step is made.
-    pub(super) fn step(&self, thread: usize, action: Action, key: Option<&ObjectKey>, place: Place) {
+    pub(in crate::testing) fn step(
+        &self,
+        thread: usize,
+        action: Action,
+        key: Option<&ObjectKey>,
+        place: Place,
+    ) {
         let mut state = self.lock();
         let object = key.map_or(0, |key| state.id_of(key, self.run, thread));
         drop(self.step_on(state, thread, action, object, place));
     }
 
     /// Makes a step on the disk and the calls of the program.
-    pub(super) fn step_on_disk(&self, thread: usize, action: Action, place: Place) {
+    pub(in crate::testing) fn step_on_disk(&self, thread: usize, action: Action, place: Place) {
         drop(self.step_on(self.lock(), thread, action, DISK, place));
     }
 
@@ -265,7 +273,7 @@ impl Scheduler {
     }
 
     /// Tries to take a lock. Returns true if it was free.
-    pub(super) fn try_lock(&self, thread: usize, key: &ObjectKey, place: Place) -> bool {
+    pub(in crate::testing) fn try_lock(&self, thread: usize, key: &ObjectKey, place: Place) -> bool {
         let mut state = self.lock();
         let object = state.id_of(key, self.run, thread);
         let mut state = self.step_on(state, thread, Action::TryLock, object, place);
@@ -277,7 +285,7 @@ impl Scheduler {
 
     /// Waits for a notification, at most until the simulated time `until`. `release` releases the mutex, which is free
     /// from then on, and held again on return. Returns true if the time has come.
-    pub(super) fn wait(
+    pub(in crate::testing) fn wait(
         &self,
         thread: usize,
         (condvar, mutex): (&ObjectKey, &ObjectKey),
@@ -314,7 +322,7 @@ impl Scheduler {
     }
 
     /// Makes the step of a notification, and wakes the waiting threads.
-    pub(super) fn notify(&self, thread: usize, action: Action, key: &ObjectKey, place: Place) {
+    pub(in crate::testing) fn notify(&self, thread: usize, action: Action, key: &ObjectKey, place: Place) {
         let mut state = self.lock();
         let condvar = state.id_of(key, self.run, thread);
         let mut state = self.step_on(state, thread, action, condvar, place);
@@ -333,7 +341,7 @@ impl Scheduler {
     }
 
     /// Lets simulated time pass.
-    pub(super) fn sleep(&self, thread: usize, time: Duration, place: Place) {
+    pub(in crate::testing) fn sleep(&self, thread: usize, time: Duration, place: Place) {
         let mut state = self.step_on(self.lock(), thread, Action::Sleep, 0, place.clone());
         let until = state.now.saturating_add(time);
         state.threads[thread].status = ThreadStatus::Sleeping { until };
@@ -342,7 +350,7 @@ impl Scheduler {
     }
 
     /// Makes the step of spawning. Returns the index of the new thread.
-    pub(super) fn register(&self, parent: usize, name: &str, place: Place) -> usize {
+    pub(in crate::testing) fn register(&self, parent: usize, name: &str, place: Place) -> usize {
         let mut state = self.step_on(self.lock(), parent, Action::Spawn, 0, place);
         let id = mix(state.threads[parent].last_event, 0x7370_6177_6e);
         assert!(
@@ -353,7 +361,7 @@ impl Scheduler {
     }
 
     /// The first step of a thread, on that thread.
-    pub(super) fn begin(&self, thread: usize) {
+    pub(in crate::testing) fn begin(&self, thread: usize) {
         let mut state = self.lock();
         state.threads[thread].handle = Some(thread::current());
         let mut state = self.wait_turn(state, thread);
@@ -361,7 +369,7 @@ impl Scheduler {
     }
 
     /// The last step of a thread, after which it is not scheduled any more.
-    pub(super) fn end(&self, thread: usize) {
+    pub(in crate::testing) fn end(&self, thread: usize) {
         let mut state = self.lock();
         state.threads[thread].pending = PendingStep {
             action: Action::End,
@@ -383,17 +391,17 @@ impl Scheduler {
     }
 
     /// Sets if the decisions from now on are explored.
-    pub(super) fn set_explored(&self, is_explored: bool) {
+    pub(in crate::testing) fn set_explored(&self, is_explored: bool) {
         self.lock().is_explored = is_explored;
     }
 
     /// Ends a thread that the operating system refused to start.
-    pub(super) fn cancel(&self, thread: usize) {
+    pub(in crate::testing) fn cancel(&self, thread: usize) {
         self.lock().threads[thread].status = ThreadStatus::Ended;
     }
 
     /// Mixes the outcome of the running thread's last step into the fingerprint.
-    pub(super) fn note_outcome(&self, thread: usize, outcome: u64) {
+    pub(in crate::testing) fn note_outcome(&self, thread: usize, outcome: u64) {
         let mut state = self.lock();
         let event = mix(state.threads[thread].last_event, outcome);
         state.threads[thread].last_event = event;
@@ -565,7 +573,9 @@ impl SchedulerState {
                     has_yielded: is_enabled(from) && !continues,
                     timers: if enabled == 0 { 0 } else { timers },
                     object: self.threads[from].pending.object,
+                    only_reads: self.threads[from].pending.action.only_reads(),
                 },
+                events: self.threads.iter().map(|thread| thread.events).collect(),
                 step: self.steps.len(),
                 candidates: enabled | timers,
                 default,
@@ -634,6 +644,7 @@ impl SchedulerState {
     fn choose_woken(&mut self, thread: usize, waiting: &[usize]) -> usize {
         let chosen = self.decide(Decision {
             kind: DecisionKind::Wake,
+            events: Vec::new(),
             step: self.steps.len(),
             candidates: waiting.iter().copied().map(bit).sum(),
             default: waiting[0],
@@ -651,9 +662,7 @@ impl SchedulerState {
     /// Makes the pending step of the thread.
     fn perform(&mut self, thread: usize) {
         let PendingStep { action, object, .. } = self.threads[thread].pending;
-        if let Action::File(kind) = action
-            && kind.changes_disk()
-        {
+        if action == Action::ChangeFile {
             self.disk_steps.push(DiskStep {
                 step: self.steps.len(),
                 fingerprint: self.fingerprint,
@@ -692,17 +701,23 @@ impl SchedulerState {
             let object = self.object(id);
             let only_reads = action.only_reads() || (action == Action::TryLock && !object.is_free());
             let event = mix(before, object.last_change);
-            if only_reads {
+            let event = if only_reads {
                 object.reads = object.reads.wrapping_add(event);
-                object.read_by |= bit(thread);
                 event
             } else {
                 let event = mix(event, object.reads);
                 object.last_change = event;
                 object.reads = 0;
-                object.changed_by |= bit(thread);
                 event
+            };
+            let number = self.threads[thread].events + 1;
+            let last = self.accesses.entry((thread, id)).or_default();
+            if only_reads {
+                last.read = number;
+            } else {
+                last.change = number;
             }
+            event
         };
         if id != 0 && !action.only_reads() && action != Action::TryLock {
             self.changes += 1;
@@ -714,6 +729,7 @@ impl SchedulerState {
         self.steps.push(Step {
             thread,
             action,
+            object: id,
             place,
         });
     }

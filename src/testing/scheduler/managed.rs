@@ -7,12 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::core::{RunEnd, RunRecord, Scheduler};
 use super::decision::Chooser;
-use super::scheduler::{RunEnd, RunRecord, Scheduler};
 use super::step::{Action, ObjectKey, Place};
-use crate::testing::crash_injector::inherit;
-use crate::testing::sim_disk::DiskOperationKind;
-use crate::testing::{CrossingRecorder, scoped_recorder};
+use crate::testing::crash_injector::{CrossingRecorder, inherit, scoped_recorder};
 
 thread_local! {
     /// True while the thread is scheduled. Without a destructor, so code of other destructors can read it.
@@ -22,7 +20,7 @@ thread_local! {
 
 /// The calling thread, as a thread of a scheduler.
 #[derive(Debug, Clone)]
-pub(super) struct ManagedThread {
+pub(in crate::testing) struct ManagedThread {
     scheduler: Arc<Scheduler>,
     index: usize,
 }
@@ -30,7 +28,7 @@ pub(super) struct ManagedThread {
 impl ManagedThread {
     /// The calling thread, if it is scheduled.
     #[inline]
-    pub(super) fn current() -> Option<Self> {
+    pub(in crate::testing) fn current() -> Option<Self> {
         if IS_SCHEDULED.get() {
             CURRENT
                 .try_with(|current| current.borrow().clone())
@@ -42,18 +40,23 @@ impl ManagedThread {
     }
 
     /// Makes a step. Returns when this thread is chosen.
-    pub(super) fn step(&self, action: Action, key: Option<&ObjectKey>, location: &'static Location<'static>) {
+    pub(in crate::testing) fn step(
+        &self,
+        action: Action,
+        key: Option<&ObjectKey>,
+        location: &'static Location<'static>,
+    ) {
         self.scheduler
             .step(self.index, action, key, Place::Code(location));
     }
 
     /// Tries to take a lock. Returns true if it was free.
-    pub(super) fn try_lock(&self, key: &ObjectKey, location: &'static Location<'static>) -> bool {
+    pub(in crate::testing) fn try_lock(&self, key: &ObjectKey, location: &'static Location<'static>) -> bool {
         self.scheduler.try_lock(self.index, key, Place::Code(location))
     }
 
     /// Waits for a notification; see [`Scheduler::wait`].
-    pub(super) fn wait(
+    pub(in crate::testing) fn wait(
         &self,
         keys: (&ObjectKey, &ObjectKey),
         until: Option<Duration>,
@@ -65,23 +68,32 @@ impl ManagedThread {
     }
 
     /// Wakes threads that wait for a notification.
-    pub(super) fn notify(&self, action: Action, key: &ObjectKey, location: &'static Location<'static>) {
+    pub(in crate::testing) fn notify(
+        &self,
+        action: Action,
+        key: &ObjectKey,
+        location: &'static Location<'static>,
+    ) {
         self.scheduler
             .notify(self.index, action, key, Place::Code(location));
     }
 
     /// Lets simulated time pass.
-    pub(super) fn sleep(&self, time: Duration, location: &'static Location<'static>) {
+    pub(in crate::testing) fn sleep(&self, time: Duration, location: &'static Location<'static>) {
         self.scheduler.sleep(self.index, time, Place::Code(location));
     }
 
     /// The simulated time since the start of the run.
-    pub(super) fn now(&self) -> Duration {
+    pub(in crate::testing) fn now(&self) -> Duration {
         self.scheduler.now()
     }
 
     /// Makes the step of spawning a thread.
-    pub(super) fn register_spawned(&self, name: &str, location: &'static Location<'static>) -> SpawnedThread {
+    pub(in crate::testing) fn register_spawned(
+        &self,
+        name: &str,
+        location: &'static Location<'static>,
+    ) -> SpawnedThread {
         let index = self.scheduler.register(self.index, name, Place::Code(location));
         SpawnedThread {
             thread: Some(Self {
@@ -93,13 +105,13 @@ impl ManagedThread {
     }
 
     /// Makes the step at the beginning or the end of a call on the database.
-    pub(super) fn call_step(&self, action: Action, text: &Arc<str>) {
+    pub(in crate::testing) fn call_step(&self, action: Action, text: &Arc<str>) {
         let place = Place::Text(Arc::clone(text));
         self.scheduler.step_on_disk(self.index, action, place);
     }
 
     /// Sets if the decisions from now on are explored.
-    pub(super) fn set_explored(&self, is_explored: bool) {
+    pub(in crate::testing) fn set_explored(&self, is_explored: bool) {
         self.scheduler.set_explored(is_explored);
     }
 
@@ -119,19 +131,19 @@ impl ManagedThread {
 
 /// A thread that the scheduler awaits and that does not run yet.
 #[derive(Debug)]
-pub(super) struct SpawnedThread {
+pub(in crate::testing) struct SpawnedThread {
     /// `None` once it runs.
     thread: Option<ManagedThread>,
     index: usize,
 }
 
 impl SpawnedThread {
-    pub(super) fn index(&self) -> usize {
+    pub(in crate::testing) fn index(&self) -> usize {
         self.index
     }
 
     /// Runs `body` on the calling thread, which is the new thread.
-    pub(super) fn run<T>(mut self, body: impl FnOnce() -> T) -> T {
+    pub(in crate::testing) fn run<T>(mut self, body: impl FnOnce() -> T) -> T {
         match self.thread.take() {
             Some(thread) => thread.run(body),
             None => unreachable!("a spawned thread runs once"),
@@ -149,7 +161,7 @@ impl Drop for SpawnedThread {
 }
 
 /// Runs `body` without steps. It must take no lock that another scheduled thread can hold.
-pub(super) fn unscheduled<T>(body: impl FnOnce() -> T) -> T {
+pub(in crate::testing) fn unscheduled<T>(body: impl FnOnce() -> T) -> T {
     let was_scheduled = IS_SCHEDULED.replace(false);
     let result = body();
     IS_SCHEDULED.set(was_scheduled);
@@ -157,12 +169,15 @@ pub(super) fn unscheduled<T>(body: impl FnOnce() -> T) -> T {
 }
 
 /// Makes the step of a file call, if the calling thread is scheduled.
-pub(in crate::testing) fn file_step(kind: DiskOperationKind, path: &Arc<Path>) {
+pub(in crate::testing) fn file_step(kind: &'static str, changes_disk: bool, path: &Arc<Path>) {
     if let Some(thread) = ManagedThread::current() {
-        let place = Place::File(Arc::clone(path));
-        thread
-            .scheduler
-            .step_on_disk(thread.index, Action::File(kind), place);
+        let place = Place::File(kind, Arc::clone(path));
+        let action = if changes_disk {
+            Action::ChangeFile
+        } else {
+            Action::ReadFile
+        };
+        thread.scheduler.step_on_disk(thread.index, action, place);
     }
 }
 
@@ -178,7 +193,7 @@ static RUNS: AtomicU64 = AtomicU64::new(0);
 
 /// Runs `body` as the first thread of a new scheduler. Returns the record of the run, and the result of `body` if the
 /// run ended: its value, or the payload of its panic.
-pub(super) fn run<T: Send + 'static>(
+pub(in crate::testing) fn run<T: Send + 'static>(
     chooser: Chooser,
     body: impl FnOnce() -> T + Send + 'static,
 ) -> (RunRecord, Option<std::thread::Result<T>>) {

@@ -6,8 +6,8 @@ use std::sync::{LockResult, PoisonError};
 use std::time::Duration;
 
 use super::mutex::MutexGuard;
-use crate::testing::schedule::managed::ManagedThread;
-use crate::testing::schedule::step::{Action, ObjectKey};
+use crate::testing::scheduler::managed::ManagedThread;
+use crate::testing::scheduler::step::{Action, ObjectKey};
 
 /// [`std::sync::Condvar`] with steps. A scheduled wait never ends without a reason.
 #[derive(Debug, Default)]

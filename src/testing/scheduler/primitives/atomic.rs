@@ -4,8 +4,8 @@
 use std::panic::Location;
 use std::sync::atomic::Ordering;
 
-use crate::testing::schedule::managed::ManagedThread;
-use crate::testing::schedule::step::{Action, ObjectKey};
+use crate::testing::scheduler::managed::ManagedThread;
+use crate::testing::scheduler::step::{Action, ObjectKey};
 
 /// Makes the step of an access, on a thread of a scheduler.
 fn step(key: &ObjectKey, action: Action, location: &'static Location<'static>) {

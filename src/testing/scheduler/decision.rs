@@ -7,25 +7,25 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::testing::workload::Random;
-
 /// A choice of a scheduler among several threads.
 #[derive(Debug, Clone)]
-pub(super) struct Decision {
-    pub(super) kind: DecisionKind,
+pub(in crate::testing) struct Decision {
+    pub(in crate::testing) kind: DecisionKind,
     /// The number of steps before the decision.
-    pub(super) step: usize,
+    pub(in crate::testing) step: usize,
     /// One bit for each thread that can be chosen.
-    pub(super) candidates: u32,
-    pub(super) default: usize,
-    pub(super) chosen: usize,
+    pub(in crate::testing) candidates: u32,
+    /// The number of steps of each thread before the decision.
+    pub(in crate::testing) events: Vec<u64>,
+    pub(in crate::testing) default: usize,
+    pub(in crate::testing) chosen: usize,
     /// The hash of the steps before the decision.
-    pub(super) fingerprint: u64,
-    pub(super) is_explored: bool,
+    pub(in crate::testing) fingerprint: u64,
+    pub(in crate::testing) is_explored: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) enum DecisionKind {
+pub(in crate::testing) enum DecisionKind {
     /// Which thread makes the next step.
     Next {
         /// The thread that made the last step.
@@ -35,8 +35,9 @@ pub(super) enum DecisionKind {
         has_yielded: bool,
         /// The threads that continue because a timer fires, although others can run.
         timers: u32,
-        /// The object of the pending step of `from`.
+        /// The object of the pending step of `from`, and if the step only reads it.
         object: u64,
+        only_reads: bool,
     },
     /// Which waiting thread a notification wakes.
     Wake,
@@ -44,13 +45,13 @@ pub(super) enum DecisionKind {
 
 impl Decision {
     /// The other threads that can be chosen.
-    pub(super) fn alternatives(&self) -> impl Iterator<Item = usize> + use<> {
+    pub(in crate::testing) fn alternatives(&self) -> impl Iterator<Item = usize> + use<> {
         let (candidates, chosen) = (self.candidates, self.chosen);
         (0..u32::BITS as usize).filter(move |&thread| candidates & 1 << thread != 0 && thread != chosen)
     }
 
     /// Returns true if this choice interrupts a thread that could continue.
-    pub(super) fn is_preemption(&self, thread: usize) -> bool {
+    pub(in crate::testing) fn is_preemption(&self, thread: usize) -> bool {
         match self.kind {
             DecisionKind::Wake => false,
             _ if thread == self.default => false,
@@ -67,17 +68,17 @@ impl Decision {
 
 /// A change of the disk by a run.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct DiskStep {
+pub(in crate::testing) struct DiskStep {
     /// The number of steps before it.
-    pub(super) step: usize,
+    pub(in crate::testing) step: usize,
     /// The hash of the steps before it.
-    pub(super) fingerprint: u64,
-    pub(super) is_explored: bool,
+    pub(in crate::testing) fingerprint: u64,
+    pub(in crate::testing) is_explored: bool,
 }
 
 /// The deviations of a run from the default. See the [module](self).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub(super) struct Deviations(pub(super) Vec<(u64, usize)>);
+pub(in crate::testing) struct Deviations(pub(in crate::testing) Vec<(u64, usize)>);
 
 impl fmt::Display for Deviations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -118,21 +119,31 @@ impl FromStr for Deviations {
     }
 }
 
+/// Draws a number below its argument.
+pub(in crate::testing) struct RandomBelow(pub(in crate::testing) Box<dyn FnMut(usize) -> usize + Send>);
+
+impl fmt::Debug for RandomBelow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RandomBelow")
+    }
+}
+
 /// Makes the decisions of a run.
 #[derive(Debug)]
-pub(super) enum Chooser {
+pub(in crate::testing) enum Chooser {
     /// The default, except at these deviations. `next` is the index of the next one.
     Planned {
         deviations: Deviations,
         next: usize,
         fits: bool,
     },
-    /// Any thread at the decisions `at`, in ascending order, and where the running thread cannot continue.
-    Random { random: Random, at: Vec<u64> },
+    /// Any thread at the decisions `at`, in ascending order, and where the running thread cannot continue. `below` draws
+    /// a number below another.
+    Random { below: RandomBelow, at: Vec<u64> },
 }
 
 impl Chooser {
-    pub(super) fn planned(deviations: Deviations) -> Self {
+    pub(in crate::testing) fn planned(deviations: Deviations) -> Self {
         Self::Planned {
             deviations,
             next: 0,
@@ -141,7 +152,7 @@ impl Chooser {
     }
 
     /// The chosen thread at the decision with this number.
-    pub(super) fn choose(&mut self, number: u64, decision: &Decision) -> usize {
+    pub(in crate::testing) fn choose(&mut self, number: u64, decision: &Decision) -> usize {
         match self {
             Self::Planned {
                 deviations,
@@ -158,7 +169,7 @@ impl Chooser {
                 }
                 _ => decision.default,
             },
-            Self::Random { random, at } => {
+            Self::Random { below, at } => {
                 let is_switch = at.binary_search(&number).is_ok();
                 let mut possible: Vec<usize> = decision.alternatives().collect();
                 possible.retain(|&thread| is_switch || !decision.is_preemption(thread));
@@ -168,14 +179,14 @@ impl Chooser {
                 if possible.is_empty() {
                     decision.default
                 } else {
-                    *random.pick(&possible)
+                    possible[below.0(possible.len())]
                 }
             }
         }
     }
 
     /// Returns false if a deviation did not fit the run: its decision did not come, or its thread could not run.
-    pub(super) fn fits(&self) -> bool {
+    pub(in crate::testing) fn fits(&self) -> bool {
         match self {
             Self::Planned {
                 deviations,

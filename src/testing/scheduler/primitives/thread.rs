@@ -5,8 +5,8 @@ use std::panic::Location;
 use std::time::Duration;
 
 use crate::testing::crash_injector::inherit;
-use crate::testing::schedule::managed::{ManagedThread, SpawnedThread};
-use crate::testing::schedule::step::Action;
+use crate::testing::scheduler::managed::{ManagedThread, SpawnedThread};
+use crate::testing::scheduler::step::Action;
 
 /// [`std::thread::JoinHandle`] with a step in [`join`](Self::join).
 #[derive(Debug)]

@@ -2,8 +2,8 @@
 
 use std::panic::Location;
 
-use crate::testing::schedule::managed::ManagedThread;
-use crate::testing::schedule::step::{Action, ObjectKey};
+use crate::testing::scheduler::managed::ManagedThread;
+use crate::testing::scheduler::step::{Action, ObjectKey};
 
 /// [`std::sync::OnceLock`] with steps.
 #[derive(Debug)]

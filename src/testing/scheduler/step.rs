@@ -7,12 +7,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::testing::CrashPoint;
-use crate::testing::sim_disk::DiskOperationKind;
+use crate::testing::crash_injector::CrashPoint;
 
 /// An action at which the scheduler chooses the next thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Action {
+pub(in crate::testing) enum Action {
     Begin,
     End,
     Lock,
@@ -35,7 +34,9 @@ pub(super) enum Action {
     Spawn,
     /// Waits for the end of the thread with this index.
     Join(usize),
-    File(DiskOperationKind),
+    /// A file call that reads, and one that changes the disk.
+    ReadFile,
+    ChangeFile,
     Cross(CrashPoint),
     /// The beginning and the end of a call of the program on the database.
     BeginCall,
@@ -44,16 +45,15 @@ pub(super) enum Action {
 
 impl Action {
     /// Returns true if two of these actions on one object have the same result in either order.
-    pub(super) fn only_reads(self) -> bool {
+    pub(in crate::testing) fn only_reads(self) -> bool {
         match self {
-            Self::ReadLock | Self::ReadUnlock | Self::Load => true,
-            Self::File(kind) => !kind.changes_disk(),
+            Self::ReadLock | Self::ReadUnlock | Self::Load | Self::ReadFile => true,
             _ => false,
         }
     }
 
     /// A number that distinguishes the actions, for the fingerprint.
-    pub(super) fn code(self) -> u64 {
+    pub(in crate::testing) fn code(self) -> u64 {
         match self {
             Self::Begin => 1,
             Self::End => 2,
@@ -76,9 +76,10 @@ impl Action {
             Self::Spawn => 19,
             Self::BeginCall => 20,
             Self::EndCall => 21,
+            Self::ReadFile => 22,
+            Self::ChangeFile => 23,
             Self::Join(thread) => 1 << 32 | thread as u64,
-            Self::File(kind) => 2 << 32 | kind as u64,
-            Self::Cross(point) => 3 << 32 | point as u64,
+            Self::Cross(point) => 2 << 32 | point as u64,
         }
     }
 }
@@ -106,7 +107,8 @@ impl fmt::Display for Action {
             Self::Timer => "timer fires",
             Self::Spawn => "spawns a thread",
             Self::Join(thread) => return write!(f, "joins thread {thread}"),
-            Self::File(kind) => return write!(f, "{kind}"),
+            Self::ReadFile => "reads",
+            Self::ChangeFile => "changes",
             Self::Cross(point) => return write!(f, "crosses {point:?}"),
             Self::BeginCall => "calls",
             Self::EndCall => "returns from",
@@ -116,11 +118,11 @@ impl fmt::Display for Action {
 
 /// The position and the subject of a step, for the text of a finding.
 #[derive(Debug, Clone)]
-pub(super) enum Place {
+pub(in crate::testing) enum Place {
     /// A line of the engine or of the program.
     Code(&'static Location<'static>),
-    /// The file or directory of a file call.
-    File(Arc<Path>),
+    /// The kind of a file call, and its file or directory.
+    File(&'static str, Arc<Path>),
     /// The text of a call on the database, or the name of a crash point.
     Text(Arc<str>),
 }
@@ -133,7 +135,7 @@ impl fmt::Display for Place {
                 let file = file.rsplit_once("src/").map_or(file, |(_, file)| file);
                 write!(f, "{file}:{}", location.line())
             }
-            Self::File(path) => write!(f, "{}", path.display()),
+            Self::File(kind, path) => write!(f, "{kind} {}", path.display()),
             Self::Text(text) => f.write_str(text),
         }
     }
@@ -141,16 +143,19 @@ impl fmt::Display for Place {
 
 /// One step of a thread.
 #[derive(Debug, Clone)]
-pub(super) struct Step {
-    pub(super) thread: usize,
-    pub(super) action: Action,
-    pub(super) place: Place,
+pub(in crate::testing) struct Step {
+    pub(in crate::testing) thread: usize,
+    pub(in crate::testing) action: Action,
+    /// The accessed object; 0 if the step accesses no shared object.
+    pub(in crate::testing) object: u64,
+    pub(in crate::testing) place: Place,
 }
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.action {
             Action::Cross(_) | Action::Begin | Action::End => write!(f, "{}", self.action),
+            Action::ReadFile | Action::ChangeFile => write!(f, "{}", self.place),
             _ => write!(f, "{} {}", self.action, self.place),
         }
     }
@@ -158,7 +163,7 @@ impl fmt::Display for Step {
 
 /// The object of the disk and of the calls on the database. Their order determines the images of a crash and the legal
 /// states after it.
-pub(super) const DISK: u64 = 1;
+pub(in crate::testing) const DISK: u64 = 1;
 
 /// The number of low bits of an [`ObjectKey`] that hold the id of the object. The other bits hold the run.
 const ID_BITS: u32 = 40;
@@ -166,15 +171,15 @@ const ID_BITS: u32 = 40;
 /// The id of an object that threads share, assigned at its first use in a run. The same schedule gives an object the
 /// same id in every run.
 #[derive(Debug)]
-pub(super) struct ObjectKey(AtomicU64);
+pub(in crate::testing) struct ObjectKey(AtomicU64);
 
 impl ObjectKey {
-    pub(super) const fn new() -> Self {
+    pub(in crate::testing) const fn new() -> Self {
         Self(AtomicU64::new(0))
     }
 
     /// The id in the run with the number `run`. `new_id` gives the id of an object that the run has not used yet.
-    pub(super) fn id(&self, run: u64, new_id: impl FnOnce() -> u64) -> u64 {
+    pub(in crate::testing) fn id(&self, run: u64, new_id: impl FnOnce() -> u64) -> u64 {
         let run = run << ID_BITS;
         let mask = (1 << ID_BITS) - 1;
         let key = self.0.load(Ordering::Relaxed);

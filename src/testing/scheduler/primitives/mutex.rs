@@ -5,8 +5,8 @@ use std::ops::{Deref, DerefMut};
 use std::panic::Location;
 use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
 
-use crate::testing::schedule::managed::ManagedThread;
-use crate::testing::schedule::step::{Action, ObjectKey};
+use crate::testing::scheduler::managed::ManagedThread;
+use crate::testing::scheduler::step::{Action, ObjectKey};
 
 /// [`std::sync::Mutex`] with steps.
 #[derive(Debug, Default)]

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// The reason for which the threads of a run cannot continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum StuckKind {
+pub(in crate::testing) enum StuckKind {
     /// Each thread waits for a lock or for the end of another thread.
     Deadlock,
     /// A thread waits for a notification, and no thread is left that can send it.
@@ -28,16 +28,16 @@ impl fmt::Display for StuckKind {
 
 /// A run whose threads cannot continue, with the place of each thread.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Stuck {
-    pub(super) kind: StuckKind,
-    pub(super) threads: Vec<StuckThread>,
+pub(in crate::testing) struct Stuck {
+    pub(in crate::testing) kind: StuckKind,
+    pub(in crate::testing) threads: Vec<StuckThread>,
 }
 
 /// A thread that has not ended, and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct StuckThread {
-    pub(super) name: String,
-    pub(super) text: String,
+pub(in crate::testing) struct StuckThread {
+    pub(in crate::testing) name: String,
+    pub(in crate::testing) text: String,
 }
 
 impl fmt::Display for Stuck {
