@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::changes::{ChangeHistory, CollectionChange, Presence};
 use super::orders::LegalOrders;
 use super::{CallProgress, Counts, CrashKind, Guarantee, Oracle, Prefix, Verdict, events_len};
 use crate::testing::model::{
@@ -19,10 +20,6 @@ const NEAREST_LEN_MAX: usize = 8;
 /// More orders of the same frames than this are tried only after a comparison of the tiers, which are equal for all
 /// orders.
 const FEW_ORDERS: usize = 2;
-/// The largest number of orders of changes of collections that are tried.
-const CHANGE_ORDERS_LEN_MAX: usize = 4096;
-/// The distance between the numbers of two changes of collections. It leaves room for all changes in flight.
-const CHANGE_STEP: u64 = 1 << 16;
 
 /// The order of calls that equals a recovered state or is nearest to it, and the remaining differences.
 struct NearestOrder {
@@ -171,23 +168,21 @@ impl Oracle {
         }
     }
 
-    /// Returns true if the call survives the crash. `durable` is the last acknowledgement that a sync covers.
+    /// Returns true if the call survives the crash. A sync covers the first `durable` ended calls.
     fn is_guaranteed(&self, crash: CrashKind, progress: CallProgress, durable: u64) -> bool {
-        let CallProgress::Acknowledged(acknowledgement) = progress else {
+        let CallProgress::Acknowledged(end) = progress else {
             return false;
         };
         let loses_power = crash == CrashKind::PowerLoss || self.after_power_loss;
-        !loses_power || self.guarantee == Guarantee::Acknowledged || acknowledgement <= durable
+        !loses_power || self.guarantee == Guarantee::Acknowledged || end <= durable
     }
 
     /// The verdict on a state that contains every acknowledged call and no other call.
     pub(in crate::testing) fn promised(&self, last_sequence: u64) -> Verdict {
-        let acknowledged = |orders: LegalOrders| -> Vec<usize> {
-            let mut subsets = orders.by_subset(orders.guaranteed_len, None);
-            subsets.next().into_iter().flatten().next().unwrap_or_default()
-        };
-        let frames = acknowledged(self.frame_orders(CrashKind::ProcessCrash));
-        let changes = acknowledged(self.change_orders(CrashKind::ProcessCrash));
+        let orders = self.frame_orders(CrashKind::ProcessCrash);
+        let mut subsets = orders.by_subset(orders.guaranteed_len, None);
+        let frames = subsets.next().into_iter().flatten().next().unwrap_or_default();
+        let changes = self.change_history(CrashKind::ProcessCrash).acknowledged();
         Verdict {
             differences: Vec::new(),
             counts: Counts::default(),
@@ -197,54 +192,38 @@ impl Oracle {
         }
     }
 
-    /// The legal orders of the changes of collections. The numbers follow from the acknowledgements.
-    fn change_orders(&self, crash: CrashKind) -> LegalOrders {
-        let changes: Vec<_> = self.possible_calls(Operation::is_collection_change).collect();
-        let acknowledgement = |index: usize| match self.calls[index].progress {
-            CallProgress::Acknowledged(acknowledgement) => Some(acknowledgement),
-            _ => None,
-        };
-        let (mut acknowledged, others): (Vec<usize>, Vec<usize>) = changes
-            .iter()
-            .map(|(index, _)| *index)
-            .partition(|&index| acknowledgement(index).is_some());
-        acknowledged.sort_by_key(|&index| acknowledgement(index));
-        let is_durable =
-            |&index: &usize| self.is_guaranteed(crash, self.calls[index].progress, self.durable_changes);
-        let acknowledged_before = |index: usize| {
-            let begun_after = Some(self.calls[index].begun_after_acknowledgement);
-            acknowledged.partition_point(|&other| acknowledgement(other) <= begun_after) as u64
-        };
-        LegalOrders {
-            recovered_len: 0,
-            recovered_sequence: 0,
-            guaranteed_len: acknowledged.partition_point(is_durable),
-            unnumbered: others
-                .iter()
-                .map(|&index| (index, acknowledged_before(index) * CHANGE_STEP))
-                .collect(),
-            numbered: (1..)
-                .map(|place| place * CHANGE_STEP)
-                .zip(acknowledged.iter().copied())
-                .collect(),
-            schema_change: None,
-        }
+    fn change_history(&self, crash: CrashKind) -> ChangeHistory<'_> {
+        let changes = self.possible_calls(Operation::is_collection_change);
+        let changes = changes.map(|(index, call)| {
+            let is_guaranteed = self.is_guaranteed(crash, call.progress, self.durable_changes);
+            let (presence, end) = match call.progress {
+                CallProgress::Acknowledged(end) if is_guaranteed => (Presence::Guaranteed, end),
+                CallProgress::Acknowledged(end) => (Presence::Acknowledged, end),
+                CallProgress::Failed(end) => (Presence::Unknown, end),
+                CallProgress::InFlight | CallProgress::Refused => (Presence::Unknown, u64::MAX),
+            };
+            CollectionChange {
+                call: index,
+                operation: &call.operation,
+                presence,
+                begun: call.begun_after_end,
+                end,
+            }
+        });
+        ChangeHistory::new(self.base.collections(), changes.collect())
     }
 
     fn check_changes(&self, crash: CrashKind, found: &Export) -> NearestOrder {
-        let orders = self.change_orders(crash);
-        let all = || {
-            let lens = orders.numbered_lens();
-            let subsets = lens.flat_map(|len| orders.by_subset(len, None));
-            subsets.flatten().take(CHANGE_ORDERS_LEN_MAX)
-        };
-        if let Some(order) = all().find(|order| matches_collections(&self.collections_after(order), found)) {
+        let history = self.change_history(crash);
+        let matching = history.matching(found);
+        let matches = |order: &Vec<usize>| matches_collections(&self.collections_after(order), found);
+        if let Some(order) = matching.filter(matches) {
             return NearestOrder::new(order, Vec::new());
         }
-        let differences = all().map(|order| compare_collections(&self.collections_after(&order), found));
+        let candidates = history.candidates(found);
+        let differences = candidates.map(|order| compare_collections(&self.collections_after(&order), found));
         let nearest = differences.min_by_key(Vec::len).unwrap_or_default();
-        let acknowledged = orders.numbered.iter().map(|&(_, index)| index);
-        NearestOrder::new(acknowledged.collect(), nearest)
+        NearestOrder::new(history.acknowledged(), nearest)
     }
 
     /// The collections after these changes.
@@ -268,7 +247,7 @@ impl Oracle {
         numbered.sort_unstable();
         let is_guaranteed = |&(number, index): &(u64, usize)| {
             number <= self.durable_sequence
-                || self.is_guaranteed(crash, self.calls[index].progress, self.durable_acknowledgement)
+                || self.is_guaranteed(crash, self.calls[index].progress, self.durable_frames)
         };
         LegalOrders {
             recovered_len: self.recovered_len,

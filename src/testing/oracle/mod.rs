@@ -7,7 +7,8 @@
 //! - Frames (calls that record or forget) up to some sequence number, each exactly once, without a gap. Every
 //!   guaranteed frame is in the state. A frame that failed or was in flight is in the state as a whole or missing as a
 //!   whole.
-//! - A prefix of the changes of collections, each change as a whole. Every guaranteed change is in the state.
+//! - Changes of collections, each as a whole. Every guaranteed change is in the state. If a change is in the state, so
+//!   is every change that was acknowledged before it began. For one calling thread that is a prefix of the changes.
 //!
 //! | guarantee | guaranteed after a process crash | guaranteed after a power loss |
 //! |---|---|---|
@@ -19,15 +20,15 @@
 //!
 //! Several threads may call the database and share the oracle under a lock. Sequence numbers give the order of frames.
 //! Frames in flight are tried at every possible place. A call that failed with an error other than
-//! [`Error::OutcomeUnknown`] was refused and must not be in the state. The oracle assumes that changes of collections
-//! took effect in the order of their acknowledgements, so two threads must not change the same collection at the same
-//! time.
+//! [`Error::OutcomeUnknown`] was refused and must not be in the state. A change of a collection that ended before another
+//! one began took effect before it. Changes that overlap in time may have taken effect in either order.
 //!
 //! Each operation holds the time of its clock. This time determines which events must be set back, and which calls must
 //! be refused because an event is too far ahead. Any other result of the database is a finding.
 //!
 //! Invariant: the oracle is in memory, so a crash of the database does not change it.
 
+mod changes;
 mod check;
 mod orders;
 #[cfg(test)]
@@ -92,10 +93,10 @@ pub struct OpId(usize);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum CallProgress {
     InFlight,
-    /// Acknowledged. The number of the acknowledgement counts from 1.
+    /// Acknowledged. The number of calls that ended up to this end.
     Acknowledged(u64),
-    /// The call failed and its outcome is unknown.
-    Failed,
+    /// The call failed and its outcome is unknown. The number of calls that ended up to this end.
+    Failed(u64),
     /// The call must not be in the state: it was refused, or must be refused because an event is too far ahead of the
     /// clock.
     Refused,
@@ -109,8 +110,8 @@ struct OracleCall {
     progress: CallProgress,
     /// The sequence number of the frame, if the database returned it.
     sequence: Option<u64>,
-    /// The number of acknowledgements before the call began.
-    begun_after_acknowledgement: u64,
+    /// The number of calls that ended before the call began.
+    begun_after_end: u64,
     /// The greatest acknowledged or recovered sequence number before the call began.
     begun_after_sequence: u64,
 }
@@ -150,11 +151,11 @@ pub struct Oracle {
     recovered_len: usize,
     /// The id of the first element of `calls`.
     first_id: usize,
-    /// The number of acknowledgements so far.
-    acknowledgements: u64,
-    /// Frames acknowledged up to this acknowledgement are durable.
-    durable_acknowledgement: u64,
-    /// Changes of collections acknowledged up to this acknowledgement are durable.
+    /// The number of calls that ended so far.
+    ended_len: u64,
+    /// Acknowledged frames that were among the first ended calls up to this number are durable.
+    durable_frames: u64,
+    /// Acknowledged changes of collections that were among the first ended calls up to this number are durable.
     durable_changes: u64,
     /// Frames up to this sequence number are durable.
     durable_sequence: u64,
@@ -210,8 +211,8 @@ impl Oracle {
             calls: List::from_iter([]),
             recovered_len: 0,
             first_id: 0,
-            acknowledgements: 0,
-            durable_acknowledgement: 0,
+            ended_len: 0,
+            durable_frames: 0,
             durable_changes: 0,
             durable_sequence: 0,
             last_acknowledged: 0,
@@ -242,7 +243,7 @@ impl Oracle {
             operation: Arc::new(operation.into_owned()),
             progress,
             sequence: None,
-            begun_after_acknowledgement: self.acknowledgements,
+            begun_after_end: self.ended_len,
             begun_after_sequence: self.last_acknowledged,
         });
         id
@@ -258,10 +259,10 @@ impl Oracle {
 
     /// Records that a call succeeded. A frame without a sequence number gets the next one.
     pub(in crate::testing) fn acknowledged(&mut self, id: OpId, sequence: Option<u64>) {
-        self.acknowledgements += 1;
+        self.ended_len += 1;
         let Some(index) = self.index_of(id) else { return };
         let call = self.calls[index].clone();
-        let durable = call.begun_after_acknowledgement;
+        let durable = call.begun_after_end;
         match &*call.operation {
             operation if operation.must_be_refused() => {
                 self.add_finding(expected_refusal(operation), "it was acknowledged");
@@ -269,9 +270,9 @@ impl Oracle {
             }
             Operation::Sync => {
                 self.durable_changes = self.durable_changes.max(durable);
-                self.durable_acknowledgement = self.durable_acknowledgement.max(durable);
+                self.durable_frames = self.durable_frames.max(durable);
             }
-            Operation::Checkpoint => self.durable_acknowledgement = self.durable_acknowledgement.max(durable),
+            Operation::Checkpoint => self.durable_frames = self.durable_frames.max(durable),
             operation if operation.is_frame() => {
                 let sequence = sequence.unwrap_or(self.last_acknowledged + 1);
                 let begun_after = call.begun_after_sequence;
@@ -289,7 +290,7 @@ impl Oracle {
             }
             _ => {}
         }
-        self.calls[index].progress = CallProgress::Acknowledged(self.acknowledgements);
+        self.calls[index].progress = CallProgress::Acknowledged(self.ended_len);
     }
 
     /// Records a wrong result of a call.
@@ -298,6 +299,7 @@ impl Oracle {
     }
 
     fn failed(&mut self, id: OpId, error: &Error) {
+        self.ended_len += 1;
         let Some(index) = self.index_of(id) else { return };
         let is_unknown = error.outcome_is_unknown();
         let call = &mut self.calls[index];
@@ -309,7 +311,7 @@ impl Oracle {
             return;
         }
         call.progress = if is_unknown {
-            CallProgress::Failed
+            CallProgress::Failed(self.ended_len)
         } else {
             CallProgress::Refused
         };
@@ -351,8 +353,8 @@ impl Oracle {
     /// `close`. Call this if no [`Operation`] made the sync. `durable_sequence` is the durable sequence number of the
     /// database after it.
     pub fn synced(&mut self, durable_sequence: u64) {
-        self.durable_acknowledgement = self.acknowledgements;
-        self.durable_changes = self.acknowledgements;
+        self.durable_frames = self.ended_len;
+        self.durable_changes = self.ended_len;
         self.note_durable(durable_sequence);
     }
 
