@@ -108,7 +108,9 @@ impl<'a> ChangeHistory<'a> {
         let found = found_members(found);
         let candidates = self.lost_sets().flat_map(move |lost| {
             let changes: Vec<_> = self.by_collection(&lost).into_values().flatten().collect();
-            let orders: Vec<_> = subsets(&changes).map(|changes| self.nearest(&changes, &found)).collect();
+            let orders: Vec<_> = subsets(&changes)
+                .map(|changes| self.nearest(&changes, &found))
+                .collect();
             orders
         });
         candidates.take(CHANGE_ORDERS_LEN_MAX)
@@ -135,7 +137,10 @@ impl<'a> ChangeHistory<'a> {
     /// its position in `changes`.
     fn lost_sets(&self) -> impl Iterator<Item = Vec<usize>> {
         let levels = iter::successors(Some(BTreeSet::from([Vec::new()])), |sets| {
-            let larger: BTreeSet<_> = sets.iter().flat_map(|lost| self.with_another_lost(lost)).collect();
+            let larger: BTreeSet<_> = sets
+                .iter()
+                .flat_map(|lost| self.with_another_lost(lost))
+                .collect();
             (!larger.is_empty()).then_some(larger)
         });
         levels.flatten()
@@ -174,7 +179,9 @@ impl<'a> ChangeHistory<'a> {
 fn found_members(found: &Export) -> FoundMembers<'_> {
     let members = |members: &[EntityId]| members.iter().map(|member| member.0).collect();
     let collections = found.collections.iter();
-    collections.map(|it| (&it.name[..], members(&it.members))).collect()
+    collections
+        .map(|it| (&it.name[..], members(&it.members)))
+        .collect()
 }
 
 /// The changes with each subset of those with an unknown outcome, the empty subset first.
@@ -327,7 +334,8 @@ impl OrderSearch<'_> {
         if before != (false, false) {
             (states.absent, states.present) = before;
         }
-        if let Operation::AddToCollection(_, entity) | Operation::RemoveFromCollection(_, entity) = operation {
+        if let Operation::AddToCollection(_, entity) | Operation::RemoveFromCollection(_, entity) = operation
+        {
             states.free.insert(entity.0);
         }
     }
@@ -336,7 +344,10 @@ impl OrderSearch<'_> {
         match (self.base, self.found) {
             (None, _) => states.absent,
             (Some(base), Some(found)) => {
-                states.present && base.symmetric_difference(found).all(|member| states.free.contains(member))
+                states.present
+                    && base
+                        .symmetric_difference(found)
+                        .all(|member| states.free.contains(member))
             }
             (Some(_), None) => false,
         }

@@ -177,7 +177,8 @@ impl Oracle {
         !loses_power || self.guarantee == Guarantee::Acknowledged || end <= durable
     }
 
-    /// The verdict on a state that contains every acknowledged call and no other call.
+    /// The verdict on a state that contains every acknowledged call and no other call. It assumes that changes of a
+    /// collection took effect in the order of their acknowledgements, because it knows no recovered state.
     pub(in crate::testing) fn promised(&self, last_sequence: u64) -> Verdict {
         let orders = self.frame_orders(CrashKind::ProcessCrash);
         let mut subsets = orders.by_subset(orders.guaranteed_len, None);
@@ -192,6 +193,7 @@ impl Oracle {
         }
     }
 
+    /// The changes of collections since the last reopening.
     fn change_history(&self, crash: CrashKind) -> ChangeHistory<'_> {
         let changes = self.possible_calls(Operation::is_collection_change);
         let changes = changes.map(|(index, call)| {
@@ -213,6 +215,7 @@ impl Oracle {
         ChangeHistory::new(self.base.collections(), changes.collect())
     }
 
+    /// The legal changes that equal the found collections, or the differences from the nearest legal collections.
     fn check_changes(&self, crash: CrashKind, found: &Export) -> NearestOrder {
         let history = self.change_history(crash);
         let matching = history.matching(found);

@@ -1,4 +1,4 @@
-//! The orders in which calls may have taken effect. Calls with a sequence number are sorted by it. Calls without one
+//! The orders in which frames may have taken effect. Frames with a sequence number are sorted by it. Frames without one
 //! are in flight or failed with an unknown outcome, and are tried at every possible place. The module computes on
 //! indices only.
 
@@ -7,7 +7,7 @@ const PLACEMENTS_LEN_MAX: usize = 50_000;
 /// The largest number of unnumbered calls of which every subset is tried. Further ones are left out.
 const UNNUMBERED_LEN_MAX: usize = 10;
 
-/// Calls of one kind since the last reopening, each by its index.
+/// The frames since the last reopening, each by the index of its call.
 #[derive(Debug)]
 pub(super) struct LegalOrders {
     /// The number of recovered calls. They are at the beginning of every order.

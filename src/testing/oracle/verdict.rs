@@ -51,8 +51,8 @@ pub struct Verdict {
     pub counts: Counts,
     /// The recovered legal state, or the nearest one.
     pub prefix: Prefix,
-    /// The frames of [`prefix`](Self::prefix) in order, then its changes of collections, each as an index in the
-    /// oracle's calls.
+    /// The frames of [`prefix`](Self::prefix) in order, then its changes of collections, those of each collection in
+    /// order. Each is an index in the oracle's calls.
     pub(super) recovered_calls: Vec<usize>,
     /// The last sequence number of the recovered database.
     pub(super) last_sequence: u64,

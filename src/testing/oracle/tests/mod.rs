@@ -1,7 +1,9 @@
 //! Tests of the oracle with legal and illegal states.
 
+mod changes;
 mod concurrent;
 mod engine;
+mod frames;
 mod sessions;
 mod times;
 
