@@ -24,7 +24,7 @@ const UNKNOWN_LEN_MAX: usize = 10;
 
 /// The presence of a change in a state after a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Presence {
+pub(super) enum ChangePresence {
     Guaranteed,
     /// The change was acknowledged. Changes that began later are in the state only if it is.
     Acknowledged,
@@ -38,7 +38,7 @@ pub(super) struct CollectionChange<'a> {
     /// The index of the call.
     pub(super) call: usize,
     pub(super) operation: &'a Operation,
-    pub(super) presence: Presence,
+    pub(super) presence: ChangePresence,
     /// The number of calls that ended before this one began.
     pub(super) begun: u64,
     /// The number of calls that ended up to the end of this one. `u64::MAX` for a call in flight.
@@ -47,7 +47,7 @@ pub(super) struct CollectionChange<'a> {
 
 impl CollectionChange<'_> {
     fn is_acknowledged(&self) -> bool {
-        self.presence != Presence::Unknown
+        self.presence != ChangePresence::Unknown
     }
 
     fn collection(&self) -> &[u8] {
@@ -146,7 +146,7 @@ impl<'a> ChangeHistory<'a> {
         levels.flatten()
     }
 
-    /// The sets with one more lost change, which no other change in the state follows.
+    /// The sets with one more lost change. It is followed by no acknowledged change of the state.
     fn with_another_lost(&self, lost: &[usize]) -> Vec<Vec<usize>> {
         let is_present = |at: usize, change: &CollectionChange<'_>| {
             change.is_acknowledged() && lost.binary_search(&at).is_err()
@@ -154,7 +154,7 @@ impl<'a> ChangeHistory<'a> {
         let changes = self.changes.iter().enumerate();
         let present = changes.rev().filter(|(at, change)| is_present(*at, change));
         let last = last_of(present, |(_, change)| change);
-        let may_be_lost = last.filter(|(_, change)| change.presence == Presence::Acknowledged);
+        let may_be_lost = last.filter(|(_, change)| change.presence == ChangePresence::Acknowledged);
         let with = may_be_lost.map(|(at, _)| {
             let place = lost.partition_point(|&other| other < at);
             [&lost[..place], &[at], &lost[place..]].concat()
@@ -329,6 +329,7 @@ impl OrderSearch<'_> {
         }
     }
 
+    /// Changes the states after `operation` to those before it. A deletion ends a search and is not placed.
     fn place(&self, states: &mut StatesBefore, operation: &Operation) {
         let before = self.states_before(states, operation);
         if before != (false, false) {
@@ -340,6 +341,7 @@ impl OrderSearch<'_> {
         }
     }
 
+    /// Returns true if `states` contain the state before all changes.
     fn base_is_in(&self, states: &StatesBefore) -> bool {
         match (self.base, self.found) {
             (None, _) => states.absent,

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::changes::{ChangeHistory, CollectionChange, Presence};
+use super::changes::{ChangeHistory, ChangePresence, CollectionChange};
 use super::orders::LegalOrders;
 use super::{CallProgress, Counts, CrashKind, Guarantee, Oracle, Prefix, Verdict, events_len};
 use crate::testing::model::{
@@ -199,10 +199,10 @@ impl Oracle {
         let changes = changes.map(|(index, call)| {
             let is_guaranteed = self.is_guaranteed(crash, call.progress, self.durable_changes);
             let (presence, end) = match call.progress {
-                CallProgress::Acknowledged(end) if is_guaranteed => (Presence::Guaranteed, end),
-                CallProgress::Acknowledged(end) => (Presence::Acknowledged, end),
-                CallProgress::Failed(end) => (Presence::Unknown, end),
-                CallProgress::InFlight | CallProgress::Refused => (Presence::Unknown, u64::MAX),
+                CallProgress::Acknowledged(end) if is_guaranteed => (ChangePresence::Guaranteed, end),
+                CallProgress::Acknowledged(end) => (ChangePresence::Acknowledged, end),
+                CallProgress::Failed(end) => (ChangePresence::Unknown, end),
+                CallProgress::InFlight | CallProgress::Refused => (ChangePresence::Unknown, u64::MAX),
             };
             CollectionChange {
                 call: index,

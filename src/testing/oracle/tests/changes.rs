@@ -10,7 +10,7 @@ use crate::testing::workload::{Random, with_a_fresh_seed};
 const CHANGES_LEN_MAX: u64 = 6;
 
 /// The collections of a state, as the slow check computes them.
-type Collections = BTreeMap<Vec<u8>, BTreeSet<u64>>;
+type NaiveCollections = BTreeMap<Vec<u8>, BTreeSet<u64>>;
 
 /// A change in a history with the times of its begin and its end.
 #[derive(Debug, Clone)]
@@ -26,7 +26,7 @@ struct TimedChange {
 /// A random history of changes and syncs by two or three threads, and the oracle that recorded it.
 #[derive(Debug)]
 struct RandomHistory {
-    base: Collections,
+    base: NaiveCollections,
     changes: Vec<TimedChange>,
     /// Changes that were acknowledged before this time are synced.
     synced: usize,
@@ -57,8 +57,10 @@ impl RandomHistory {
         let before = &before[..random.below(4) as usize];
         let mut oracle = acknowledged(before, guarantee);
         oracle.reopened(&verdict_after_process_crash(&oracle, before, 0));
-        let mut base = Collections::new();
-        before.iter().for_each(|change| apply(&mut base, change));
+        let mut base = NaiveCollections::new();
+        for change in before {
+            apply(&mut base, change);
+        }
         let (mut changes, mut synced): (Vec<TimedChange>, _) = (Vec::new(), 0);
         let changes_len = 1 + random.below(CHANGES_LEN_MAX) as usize;
         // The call of each thread: its id, its time of begin, and its index if it is a change.
@@ -115,8 +117,8 @@ impl RandomHistory {
     }
 
     /// The legal collections after a crash, each with the possible numbers of changes.
-    fn legal(&self, crash: CrashKind) -> Vec<(Collections, BTreeSet<usize>)> {
-        let mut legal: BTreeMap<Collections, BTreeSet<usize>> = BTreeMap::new();
+    fn legal(&self, crash: CrashKind) -> Vec<(NaiveCollections, BTreeSet<usize>)> {
+        let mut legal: BTreeMap<NaiveCollections, BTreeSet<usize>> = BTreeMap::new();
         for set in 0..1_usize << self.changes.len() {
             let (inside, outside): (Vec<_>, Vec<_>) =
                 (0..self.changes.len()).partition(|at| set >> at & 1 == 1);
@@ -142,13 +144,13 @@ impl RandomHistory {
         &self,
         order: &mut Vec<&'a TimedChange>,
         rest: &[&'a TimedChange],
-        legal: &mut BTreeMap<Collections, BTreeSet<usize>>,
+        legal: &mut BTreeMap<NaiveCollections, BTreeSet<usize>>,
     ) {
         if rest.is_empty() {
             let mut collections = self.base.clone();
-            order
-                .iter()
-                .for_each(|change| apply(&mut collections, &change.operation));
+            for change in &*order {
+                apply(&mut collections, &change.operation);
+            }
             legal.entry(collections).or_default().insert(order.len());
         }
         for (at, &next) in rest.iter().enumerate() {
@@ -166,7 +168,7 @@ fn precedes(first: &TimedChange, second: &TimedChange) -> bool {
     first.end.is_some_and(|end| end < second.begin)
 }
 
-fn apply(collections: &mut Collections, change: &Operation) {
+fn apply(collections: &mut NaiveCollections, change: &Operation) {
     match change {
         Operation::CreateCollection(name) => {
             collections.entry(name.clone()).or_default();
@@ -184,7 +186,7 @@ fn apply(collections: &mut Collections, change: &Operation) {
     }
 }
 
-fn export(collections: &Collections) -> Export {
+fn export(collections: &NaiveCollections) -> Export {
     let collections = collections.iter().map(|(name, members)| CollectionExport {
         name: name.clone(),
         members: members.iter().copied().map(EntityId).collect(),
@@ -196,7 +198,7 @@ fn export(collections: &Collections) -> Export {
 }
 
 /// Every state of two collections with two possible members each.
-fn all_states() -> Vec<Collections> {
+fn all_states() -> Vec<NaiveCollections> {
     let contents = [None, Some(vec![]), Some(vec![1]), Some(vec![2]), Some(vec![1, 2])];
     let states = contents
         .iter()
@@ -256,6 +258,25 @@ fn exactly_the_states_after_a_legal_order_of_a_legal_set_of_overlapping_changes_
     );
 }
 
+/// The creation changes nothing here. A search that places it last must not conclude that the collection was absent
+/// before.
+#[test]
+fn an_addition_may_come_before_an_overlapping_removal_although_its_acknowledgement_comes_later() {
+    let before = [Operation::CreateCollection(b"a".to_vec())];
+    let remove = Operation::RemoveFromCollection(b"a".to_vec(), EntityId(1));
+    let mut oracle = acknowledged(&before, Guarantee::Acknowledged);
+    oracle.reopened(&verdict_after_process_crash(&oracle, &before, 0));
+    let changes = [remove, add(1), before[0].clone()];
+    let ids: Vec<OpId> = changes.iter().map(|change| oracle.begin(change)).collect();
+    for id in ids {
+        oracle.acknowledged(id, None);
+    }
+    for (adds, is_legal) in [(&[][..], true), (&[add(1)], true), (&[add(2)], false)] {
+        let verdict = verdict_after_process_crash(&oracle, &[&before, adds].concat(), 0);
+        assert_eq!(verdict.is_ok(), is_legal, "{adds:?}: {verdict}");
+    }
+}
+
 /// A call of a thread of [`long_history`].
 #[derive(Debug, Clone, Copy)]
 enum ThreadCall {
@@ -267,10 +288,10 @@ enum ThreadCall {
 
 /// An oracle of `changes_len` changes by `threads_len` threads, and the collections after each change in the order of
 /// the effects. A change takes effect between its begin and its end, and is refused as a database refuses it.
-fn long_history(seed: u64, threads_len: usize, changes_len: usize) -> (Oracle, Vec<Collections>) {
+fn long_history(seed: u64, threads_len: usize, changes_len: usize) -> (Oracle, Vec<NaiveCollections>) {
     let mut random = Random::new(seed);
     let mut oracle = new_oracle(Guarantee::Synced);
-    let mut states = vec![Collections::new()];
+    let mut states = vec![NaiveCollections::new()];
     let mut operations: Vec<Operation> = Vec::new();
     let mut threads = vec![ThreadCall::Idle; threads_len];
     while operations.len() < changes_len || threads.iter().any(|call| !matches!(call, ThreadCall::Idle)) {
