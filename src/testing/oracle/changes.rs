@@ -168,7 +168,8 @@ impl<'a> ChangeHistory<'a> {
         let first_lost_end = lost.first().map_or(u64::MAX, |&at| self.changes[at].end);
         let mut collections: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for (at, change) in self.changes.iter().enumerate() {
-            if change.begun < first_lost_end && lost.binary_search(&at).is_err() {
+            let is_lost = || change.end >= first_lost_end && lost.binary_search(&at).is_ok();
+            if change.begun < first_lost_end && !is_lost() {
                 collections.entry(change.collection()).or_default().push(*change);
             }
         }
@@ -238,6 +239,10 @@ impl OrderSearch<'_> {
 
     /// The calls of `changes` in an order whose last changes lead to the found members as long as possible.
     fn nearest(&mut self, changes: Vec<CollectionChange<'_>>) -> Vec<usize> {
+        if changes.is_sorted_by(|one, other| one.end <= other.begun) {
+            // One thread has one order.
+            return changes.iter().map(|change| change.call).collect();
+        }
         let order = self.search(changes, self.found_state(), false);
         order.unwrap_or_default()
     }
