@@ -110,7 +110,7 @@ impl<'a> Explorer<'a> {
             seen: HashMap::new(),
             accesses: HashMap::new(),
             deferred: HashMap::new(),
-            report: ScheduleReport::new(sweep.text()),
+            report: ScheduleReport::new(sweep.description()),
             begun: Instant::now(),
         }
     }
@@ -336,20 +336,6 @@ impl<'a> Explorer<'a> {
             }
             let run = self.run_plan(&pending.plan);
             self.count(&run, pending.plan.fault.is_some());
-            if std::env::var("DBG").is_ok() {
-                FPS.lock().unwrap().insert(run.record.fingerprint);
-                if self.report.schedules == 3 {
-                    for d in &run.record.decisions {
-                        if !d.is_explored {
-                            continue;
-                        }
-                        println!(
-                            "{:?} {}",
-                            run.record.steps[d.step].thread, run.record.steps[d.step]
-                        );
-                    }
-                }
-            }
             if let Err(failure) = self.examine(&run) {
                 self.find(pending.plan, failure);
                 return;
@@ -567,32 +553,14 @@ impl<'a> Explorer<'a> {
 
     fn run_random(&mut self, seed: u64, schedules: u64) {
         let default = self.run_plan(&SchedulePlan::default());
-        let explored = |run: &Run| {
-            let decisions = run.record.decisions.iter().enumerate();
-            decisions
-                .filter(|(_, it)| it.is_explored)
-                .map(|(number, _)| number as u64)
-                .collect::<Vec<_>>()
-        };
-        let numbers = explored(&default);
-        let (first, len) = (numbers.first().copied().unwrap_or(0), numbers.len() as u64 + 1);
         for number in 0..schedules {
             if self.is_over() {
                 self.report.is_complete = false;
                 return;
             }
             let mut random = Random::new(seed.wrapping_add(number));
-            let preemptions = random.below(RANDOM_PREEMPTIONS_MAX + 1);
-            let mut at: Vec<u64> = (0..preemptions).map(|_| first + random.below(len)).collect();
-            at.sort_unstable();
             let fault = self.random_fault(&default, &mut random);
-            let run = self.run_once(
-                Chooser::Random {
-                    below: RandomBelow(Box::new(move |len| random.below(len as u64) as usize)),
-                    at,
-                },
-                fault,
-            );
+            let run = self.run_once(random_chooser(&default, random), fault);
             self.count(&run, fault.is_some());
             if let Err(failure) = self.examine(&run) {
                 let plan = SchedulePlan {
@@ -601,6 +569,24 @@ impl<'a> Explorer<'a> {
                 };
                 self.find(plan, failure);
                 return;
+            }
+        }
+    }
+
+    /// Runs the random schedule that follows from `seed`.
+    pub(super) fn run_seed(mut self, seed: u64) -> Result<ReplayedSchedule, Box<ScheduleFinding>> {
+        let found = |failure| Box::new(ScheduleFinding::new(self.sweep, SchedulePlan::default(), failure));
+        self.prepare().map_err(found)?;
+        let default = self.run_plan(&SchedulePlan::default());
+        let run = self.run_once(random_chooser(&default, Random::new(seed)), None);
+        match self.examine(&run) {
+            Ok(()) => Ok(ReplayedSchedule::new(&run.record, &run.recording)),
+            Err(failure) => {
+                let plan = SchedulePlan {
+                    deviations: deviations_of(&run.record),
+                    fault: None,
+                };
+                Err(Box::new(ScheduleFinding::new(self.sweep, plan, failure)))
             }
         }
     }
@@ -677,6 +663,23 @@ pub(super) fn operation_of(
     run.recording.operations().nth(ordinal as usize).cloned()
 }
 
+/// The choices of a random schedule with few preemptions. `default` is a run without any.
+fn random_chooser(default: &Run, mut random: Random) -> Chooser {
+    let decisions = default.record.decisions.iter().enumerate();
+    let mut explored = decisions
+        .filter(|(_, it)| it.is_explored)
+        .map(|(number, _)| number as u64);
+    let first = explored.next().unwrap_or(0);
+    let len = 1 + explored.count() as u64;
+    let preemptions = random.below(RANDOM_PREEMPTIONS_MAX + 1);
+    let mut at: Vec<u64> = (0..preemptions).map(|_| first + random.below(len)).collect();
+    at.sort_unstable();
+    Chooser::Random {
+        below: RandomBelow(Box::new(move |len| random.below(len as u64) as usize)),
+        at,
+    }
+}
+
 /// The deviations of a run from the default.
 fn deviations_of(record: &RunRecord) -> Deviations {
     let decisions = record.decisions.iter().enumerate();
@@ -687,6 +690,3 @@ fn deviations_of(record: &RunRecord) -> Deviations {
             .collect(),
     )
 }
-
-pub(super) static FPS: std::sync::Mutex<std::collections::BTreeSet<u64>> =
-    std::sync::Mutex::new(std::collections::BTreeSet::new());

@@ -41,7 +41,7 @@ impl fmt::Display for SchedulePlan {
 }
 
 /// A schedule under which a program fails.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 #[must_use]
 pub struct ScheduleFinding {
@@ -62,7 +62,7 @@ impl ScheduleFinding {
         let deviations = plan.deviations.0.len();
         Self {
             failure,
-            line: format!("{PREFIX} {} {plan}", sweep.text()),
+            line: format!("{PREFIX} {} {plan}", sweep.description()),
             deviations_before: deviations,
             deviations,
             steps: String::new(),

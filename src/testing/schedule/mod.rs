@@ -5,6 +5,7 @@ mod explore;
 mod finding;
 mod judge;
 mod program;
+mod programs;
 mod report;
 mod side_by_side;
 mod sweep;

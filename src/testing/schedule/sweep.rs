@@ -9,9 +9,10 @@ use super::explore::Explorer;
 use super::finding::{ReplayedSchedule, ScheduleFinding};
 use super::program::Program;
 use super::report::ScheduleReport;
+use crate::limits::Limits;
 use crate::testing::plan::Work;
 use crate::testing::sweep::Setup;
-use crate::testing::workload::PolicyText;
+use crate::testing::workload::{PolicyText, standard_schema, tiny_limits, tiny_options};
 use crate::{Background, Durability, Error, Options};
 
 pub(super) type ScheduledWork = dyn Fn(&ScheduledDatabase) -> Result<(), Error> + Send + Sync;
@@ -74,6 +75,27 @@ impl Default for ScheduleBounds {
     }
 }
 
+/// The setup of a sweep without options of the user.
+fn setup(name: &str) -> Setup {
+    let mut setup = Setup::new(Work::Driven(name.to_owned()), Durability::EverySynced);
+    setup.options = Some(Arc::new(program_options));
+    // The database is prepared and recovered on one thread.
+    setup.change_options = Some(Arc::new(|options| options.background(Background::Caller)));
+    setup
+}
+
+/// Options under which few calls cross a rotation of the log and make a checkpoint due. The checkpoint thread makes the
+/// checkpoint; no call waits for it.
+fn program_options() -> Options {
+    let limits = Limits {
+        log_growth_factor_max: 64,
+        state_growth_factor_max: 64,
+        ..tiny_limits()
+    };
+    let options = tiny_options(standard_schema()).checkpoint_log_bytes(900);
+    Options { limits, ..options }
+}
+
 impl ScheduleSweep {
     /// A sweep of a program, with [`tiny_options`](crate::testing::workload::tiny_options). The engine has its own
     /// threads.
@@ -102,7 +124,7 @@ impl ScheduleSweep {
             name: name.to_owned(),
             program: None,
             work: Arc::new(work),
-            setup: Setup::new(Work::Driven(name.to_owned()), Durability::EverySynced),
+            setup: setup(name),
             background: Background::OwnThreads,
             bounds: ScheduleBounds::default(),
         }
@@ -187,8 +209,16 @@ impl ScheduleSweep {
         Explorer::new(&sweep).replay(schedule)
     }
 
-    /// The part of a replay line that describes the sweep.
-    pub(super) fn text(&self) -> String {
+    /// Runs the random schedule that follows from `seed`, without a fault. Equal runs have an equal result.
+    ///
+    /// # Errors
+    /// The finding.
+    pub fn run_seed(&self, seed: u64) -> Result<ReplayedSchedule, Box<ScheduleFinding>> {
+        Explorer::new(self).run_seed(seed)
+    }
+
+    /// The program and its settings, as in replay lines and reports.
+    pub fn description(&self) -> String {
         let background = match self.background {
             Background::OwnThreads => "own-threads",
             Background::Caller => "caller",

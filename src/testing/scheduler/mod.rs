@@ -13,6 +13,6 @@ mod step;
 mod stuck;
 
 pub(in crate::testing) use core::{LastAccess, RunEnd, RunRecord};
-pub(in crate::testing) use decision::{Chooser, Decision, DecisionKind, Deviations, RandomBelow};
+pub(in crate::testing) use decision::{Chooser, DecisionKind, Deviations, RandomBelow};
 pub(in crate::testing) use managed::{ManagedThread, file_step, note_fault, run, unscheduled};
 pub(in crate::testing) use step::{Action, Step};

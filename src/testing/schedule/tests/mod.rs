@@ -27,7 +27,6 @@ fn try_pairs() {
             let program: Program = format!("{before}|{a}|{b}").parse().unwrap();
             let report = ScheduleSweep::of(program).faults(faults).run();
             println!("{na} {nb}: {report}");
-            println!("distinct {}", super::explore::FPS.lock().unwrap().len());
         }
     }
 }

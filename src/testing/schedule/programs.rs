@@ -1,0 +1,123 @@
+//! The programs that the project explores: every pair of calls, a list of larger ones, and random ones.
+//!
+//! A listed program is written with one letter for each call, and `|` between the threads; see [`call`].
+
+use std::fmt::Write;
+
+use super::program::{Program, ThreadCall};
+use crate::testing::workload::{Random, Workload};
+
+/// The calls of which every pair is explored.
+const PAIRED: &str = "rbaskfcg";
+
+/// Programs of up to six calls on two or three threads. The ends of sessions (`c`) and checkpoints (`k`) meet each kind
+/// of call, also several of them.
+const LISTED: &[&str] = &[
+    // Group commit with three threads.
+    "r|r|r", "r|r|s", "r|b|s", "r|s|s", "rr|r", "rr|s", "rr|rr", "rs|rs", "b|b|b",
+    // A checkpoint next to two other threads, and next to several calls.
+    "r|r|k", "r|s|k", "r|a|k", "r|f|k", "r|k|k", "rr|k", "rr|kk", "rk|rk", "rk|s", "ks|r", "kr|b", "a|d|k",
+    "aa|k", // A close next to everything.
+    "r|r|c", "r|s|c", "r|k|c", "r|a|c", "r|f|c", "r|c|c", "rr|c", "rk|c", "ra|c", "a|d|c", "k|k|c", "s|k|c",
+    "rrr|c", // Forgetting.
+    "f|f|r", "f|r|s", "fr|rf", "rf|k", "u|b|k", "u|f|b", "fk|rr", "f|b|g", // Collections.
+    "a|a|a", "a|d|s", "ad|da", "aa|dd", "as|ak", "ad|s", "ar|ak", // Reads.
+    "g|r|k", "g|f|r", "g|a|d", "gg|rk", // Six calls.
+    "rrr|kkk", "rsr|srs", "rar|kdk", "rb|sk|ar", "rr|ff|kk", "rka|skd",
+];
+
+/// One call of a listed program. `number` distinguishes the events of a program.
+fn call(letter: char, number: usize) -> String {
+    let now_ms = 1_700_000_001_000 + 10 * number as i64;
+    let weight = 2.0 + number as f64 / 16.0;
+    match letter {
+        // One event of entity 1.
+        'r' => format!("record@{now_ms}:0,1,{now_ms},{weight:?}"),
+        // Three events, also positive ones of a user, with a cohort.
+        'b' => format!(
+            "record@{now_ms}:0,1,{now_ms},{weight:?}+1,2,{now_ms},{weight:?},u1,c1+1,3,{now_ms},{weight:?},u1"
+        ),
+        'a' => format!("add:a,{}", 10 + number),
+        'd' => "remove:a,1".to_owned(),
+        's' => "sync".to_owned(),
+        'k' => "checkpoint".to_owned(),
+        'f' => "forget-entity:1".to_owned(),
+        'u' => "forget-user:1".to_owned(),
+        'c' => "close".to_owned(),
+        'g' => "read:1".to_owned(),
+        _ => unreachable!("the letters of the listed programs are those above"),
+    }
+}
+
+/// The operations before the threads start: a collection, and `frames_len` frames.
+fn before(frames_len: usize) -> String {
+    let mut text = "create:a;add:a,1".to_owned();
+    for number in 0..frames_len {
+        let now_ms = 1_700_000_000_000 + 10 * number as i64;
+        let (signal, entity) = (number % 2, 1 + number % 3);
+        write!(text, ";record@{now_ms}:{signal},{entity},{now_ms},1.5,u1").unwrap_or_default();
+    }
+    text
+}
+
+impl Program {
+    /// The program with these letters. The log before it has `frames_len` frames.
+    fn of_letters(letters: &str, frames_len: usize) -> Self {
+        let mut text = before(frames_len);
+        let mut number = 0;
+        for thread in letters.split('|') {
+            text.push('|');
+            for (index, letter) in thread.chars().enumerate() {
+                let separator = if index == 0 { "" } else { ";" };
+                write!(text, "{separator}{}", call(letter, number)).unwrap_or_default();
+                number += 1;
+            }
+        }
+        match text.parse() {
+            Ok(program) => program,
+            Err(error) => unreachable!("a listed program is legal: {error}"),
+        }
+    }
+
+    /// Every pair of calls from: record, batch, add to a collection, sync, checkpoint, forget, close, read. Each call is
+    /// on a thread of its own. The log before them has `frames_len` frames.
+    pub fn pairs(frames_len: usize) -> Vec<Self> {
+        let calls = PAIRED.char_indices();
+        let pairs = calls.flat_map(|(index, first)| {
+            let others = PAIRED[index..].chars();
+            others.map(move |second| Self::of_letters(&format!("{first}|{second}"), frames_len))
+        });
+        pairs.collect()
+    }
+
+    /// Larger programs, of up to six calls on up to three threads.
+    pub fn listed(frames_len: usize) -> Vec<Self> {
+        LISTED
+            .iter()
+            .map(|letters| Self::of_letters(letters, frames_len))
+            .collect()
+    }
+
+    /// A program of two to four threads with up to sixteen calls, which follows from `seed`.
+    pub fn random(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let mut operations = Workload::standard(seed, 40).operations;
+        let threads_len = 2 + random.below(3) as usize;
+        let before_len = random.below(24) as usize;
+        let rest = operations.split_off(before_len);
+        let mut threads = vec![Vec::new(); threads_len];
+        for operation in rest.into_iter().take(4 * threads_len) {
+            let thread = random.below(threads_len as u64) as usize;
+            threads[thread].push(ThreadCall::Apply(operation));
+        }
+        let thread = random.below(threads_len as u64) as usize;
+        if random.chance(1, 3) {
+            threads[thread].push(ThreadCall::Close);
+        }
+        threads.retain(|calls| !calls.is_empty());
+        Self {
+            before: operations,
+            threads,
+        }
+    }
+}
