@@ -103,7 +103,11 @@ fn arguments() -> Result<ScheduleArguments, ExitCode> {
             workers: given.number("--workers", 1..=64)? as usize,
             time: given.minutes("--minutes")?,
             file: given.path("--file"),
-            replay: given.texts("--replay").last().filter(|line| !line.is_empty()).map(ToString::to_string),
+            replay: given
+                .texts("--replay")
+                .last()
+                .filter(|line| !line.is_empty())
+                .map(ToString::to_string),
         })
     })
 }
@@ -114,14 +118,34 @@ const POLICIES: [Durability; 3] = [
     Durability::OperatingSystem,
 ];
 
-/// The sweeps of the chosen sets.
+/// The sweeps of the chosen sets. All programs are explored with few preemptions before the first one is explored with
+/// more.
 fn sweeps(arguments: &ScheduleArguments) -> Vec<ScheduleSweep> {
+    let mut sweeps = Vec::new();
+    for preemptions in 0..=arguments.preemptions_max {
+        sweeps.extend(sweeps_with(arguments, preemptions));
+    }
+    let has_random = arguments.sets.iter().any(|given| given == "random");
+    if has_random {
+        let seeds = (0..arguments.seeds).map(|number| arguments.first_seed.wrapping_add(number));
+        sweeps.extend(seeds.map(|seed| {
+            ScheduleSweep::of(Program::random(seed))
+                .durability(POLICIES[(seed % 3) as usize])
+                .faults(arguments.has_faults)
+                .random(seed, arguments.runs)
+        }));
+    }
+    sweeps
+}
+
+/// The sweeps of the pairs and the listed programs with at most this number of preemptions.
+fn sweeps_with(arguments: &ScheduleArguments, preemptions_max: u32) -> Vec<ScheduleSweep> {
     let mut sweeps = Vec::new();
     let has = |set: &str| arguments.sets.iter().any(|given| given == set);
     let exhaustive = |program: Program, policy: usize| {
         ScheduleSweep::of(program)
             .durability(POLICIES[policy % POLICIES.len()])
-            .preemptions_max(arguments.preemptions_max)
+            .preemptions_max(preemptions_max)
             .faults(arguments.has_faults)
     };
     if has("pairs") {
@@ -136,15 +160,6 @@ fn sweeps(arguments: &ScheduleArguments) -> Vec<ScheduleSweep> {
     if has("listed") {
         let listed = Program::listed(12).into_iter().enumerate();
         sweeps.extend(listed.map(|(index, program)| exhaustive(program, index)));
-    }
-    if has("random") {
-        let seeds = (0..arguments.seeds).map(|number| arguments.first_seed.wrapping_add(number));
-        sweeps.extend(seeds.map(|seed| {
-            ScheduleSweep::of(Program::random(seed))
-                .durability(POLICIES[(seed % 3) as usize])
-                .faults(arguments.has_faults)
-                .random(seed, arguments.runs)
-        }));
     }
     sweeps
 }

@@ -62,7 +62,7 @@ impl ScheduleFinding {
         let deviations = plan.deviations.0.len();
         Self {
             failure,
-            line: format!("{PREFIX} {} {plan}", sweep.description()),
+            line: format!("{PREFIX} {} {plan}", sweep.text()),
             deviations_before: deviations,
             deviations,
             steps: String::new(),

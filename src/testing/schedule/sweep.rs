@@ -217,8 +217,19 @@ impl ScheduleSweep {
         Explorer::new(self).run_seed(seed)
     }
 
-    /// The program and its settings, as in replay lines and reports.
+    /// The program, its settings and the bounds, as in reports.
     pub fn description(&self) -> String {
+        let bounds = &self.bounds;
+        let schedules = match bounds.random {
+            Some((seed, schedules)) => format!("schedules={schedules} seed={seed}"),
+            None => format!("preemptions={}", bounds.preemptions_max),
+        };
+        let faults = if bounds.has_faults { " faults" } else { "" };
+        format!("{schedules}{faults} {}", self.text())
+    }
+
+    /// The program and its settings, as in replay lines.
+    pub(super) fn text(&self) -> String {
         let background = match self.background {
             Background::OwnThreads => "own-threads",
             Background::Caller => "caller",
