@@ -77,9 +77,8 @@ pub(super) struct CallJournalContent {
     pub(super) events: Vec<(u64, CallEvent)>,
     calls_len: usize,
     durable_sequence: u64,
-    /// True if a call of `close` began, and if one succeeded.
-    is_closing: bool,
-    pub(super) is_closed: bool,
+    /// True if a call of `close` began.
+    pub(super) is_closing: bool,
     /// True if a call returned that the handle is poisoned.
     is_poisoned: bool,
     /// True if a call panicked.
@@ -256,7 +255,6 @@ impl ScheduledDatabase {
         let begin = |content: &mut CallJournalContent, _| content.is_closing = true;
         let end = |content: &mut CallJournalContent, position, (), result: &Result<(), Error>| {
             if result.is_ok() {
-                content.is_closed = true;
                 let durable = unscheduled(|| self.db().durable_sequence());
                 content.events.push((position, CallEvent::Closed(durable)));
             }

@@ -8,7 +8,7 @@
 //! preempted only at a step on an object that another thread uses too: at every other step the preemption is equal to a
 //! later one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ use super::side_by_side::side_by_side;
 use super::sweep::ScheduleSweep;
 use crate::testing::SimDisk;
 use crate::testing::oracle::CrashKind;
-use crate::testing::scheduler::{self, Step, primitives};
+use crate::testing::scheduler::{self, Action, Step, primitives};
 use crate::testing::scheduler::{
     Chooser, DecisionKind, Deviations, LastAccess, ManagedThread, RandomBelow, RunEnd, RunRecord,
 };
@@ -93,6 +93,8 @@ pub(super) struct Explorer<'a> {
     seen: HashMap<(u64, u64), u32>,
     /// The last accesses of each thread to each object, in any run.
     accesses: HashMap<u64, Vec<LastAccess>>,
+    /// The threads whose timer fired in some run. The accesses of a thread are unknown until then.
+    fired: HashSet<usize>,
     /// Preemptions at steps that conflict with no later step of another thread in any run so far, by their object.
     deferred: HashMap<u64, Vec<(PreemptedStep, Pending)>>,
     report: ScheduleReport,
@@ -109,6 +111,7 @@ impl<'a> Explorer<'a> {
             queue: Vec::new(),
             seen: HashMap::new(),
             accesses: HashMap::new(),
+            fired: HashSet::new(),
             deferred: HashMap::new(),
             report: ScheduleReport::new(sweep.description()),
             begun: Instant::now(),
@@ -127,7 +130,7 @@ impl<'a> Explorer<'a> {
         }
         if let Some(judge) = &self.judge {
             self.report.images = judge.images_len();
-            self.report.judged = judge.judged_len();
+            self.report.judged = judge.judged_len;
             self.report.left_out = judge.left_out;
         }
         self.report.time = self.begun.elapsed();
@@ -212,9 +215,11 @@ impl<'a> Explorer<'a> {
             let result = work(&database);
             explore(false);
             let CallJournalContent {
-                is_closed, has_panic, ..
+                is_closing,
+                has_panic,
+                ..
             } = *shared_journal.lock();
-            let is_readable = !is_closed && !has_panic;
+            let is_readable = !is_closing && !has_panic;
             let state = is_readable.then(|| RecoveredState::of(database.db()));
             explore(true);
             drop(database);
@@ -376,6 +381,12 @@ impl<'a> Explorer<'a> {
 
     /// Notes the accesses of a run. Preemptions that conflict with a new one are not deferred any more.
     fn note_accesses(&mut self, run: &Run) {
+        let timers = run
+            .record
+            .steps
+            .iter()
+            .filter(|step| step.action == Action::Timer);
+        self.fired.extend(timers.map(|step| step.thread));
         for &((thread, object), access) in &run.record.accesses {
             let threads = self.accesses.entry(object).or_default();
             if threads.len() <= thread {
@@ -501,8 +512,9 @@ impl<'a> Explorer<'a> {
                     preemptions,
                     preempted: pending.preempted.iter().chain(&step).cloned().collect(),
                 };
+                let is_known = !decision.is_timer(thread) || self.fired.contains(&thread);
                 match step {
-                    Some(step) if !self.conflicts(&step) => {
+                    Some(step) if is_known && !self.conflicts(&step) => {
                         self.deferred
                             .entry(step.object)
                             .or_default()

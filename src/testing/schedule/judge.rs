@@ -23,6 +23,8 @@ pub(super) struct Judge {
     /// The judged images, each with the calls before the crash.
     judged: HashSet<(u128, u64, bool)>,
     recovered: HashMap<u128, Result<RecoveredState, Failure>>,
+    /// The number of judged pairs of an image and the calls before the crash.
+    pub(super) judged_len: u64,
     /// The number of images that were not judged because of the limit.
     pub(super) left_out: u128,
 }
@@ -45,6 +47,7 @@ impl Judge {
             positions: HashSet::new(),
             judged: HashSet::new(),
             recovered: HashMap::new(),
+            judged_len: 0,
             left_out: 0,
         }
     }
@@ -52,11 +55,6 @@ impl Judge {
     /// The number of distinct recovered images.
     pub(super) fn images_len(&self) -> u64 {
         self.recovered.len() as u64
-    }
-
-    /// The number of judged pairs of an image and the calls before the crash.
-    pub(super) fn judged_len(&self) -> u64 {
-        self.judged.len() as u64
     }
 
     /// Forgets the judged positions, so that a repeated run is judged again.
@@ -115,6 +113,7 @@ impl Judge {
                     if !self.judged.insert((hash, calls, crash == CrashKind::PowerLoss)) {
                         continue;
                     }
+                    self.judged_len += 1;
                     let recovered = self.recovered.entry(hash).or_insert_with(|| {
                         let disk = images.disk_with_image(&image);
                         recover(&self.setup, &disk, &Session::first().recovery())

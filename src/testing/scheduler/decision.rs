@@ -50,6 +50,11 @@ impl Decision {
         (0..u32::BITS as usize).filter(move |&thread| candidates & 1 << thread != 0 && thread != chosen)
     }
 
+    /// Returns true if this choice fires the timer of the thread although other threads can run.
+    pub(in crate::testing) fn is_timer(&self, thread: usize) -> bool {
+        matches!(self.kind, DecisionKind::Next { timers, .. } if timers & 1 << thread != 0)
+    }
+
     /// Returns true if this choice interrupts a thread that could continue.
     pub(in crate::testing) fn is_preemption(&self, thread: usize) -> bool {
         match self.kind {
@@ -59,9 +64,8 @@ impl Decision {
                 from,
                 continues,
                 has_yielded,
-                timers,
                 ..
-            } => continues || timers & 1 << thread != 0 || (has_yielded && thread == from),
+            } => continues || self.is_timer(thread) || (has_yielded && thread == from),
         }
     }
 }

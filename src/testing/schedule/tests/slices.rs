@@ -1,0 +1,49 @@
+//! Slices of the explorations that the example `schedules` makes completely.
+
+use super::*;
+use crate::Durability;
+
+const POLICIES: [Durability; 3] = [
+    Durability::EverySynced,
+    Durability::SyncedEvery { interval_ms: 2000 },
+    Durability::OperatingSystem,
+];
+
+/// Tests of more than a second, which the quick set leaves out.
+mod full {
+    use super::*;
+
+    #[test]
+    fn every_pair_of_calls_is_right_under_every_schedule_with_one_preemption() {
+        for (index, program) in Program::pairs(12).into_iter().enumerate() {
+            let sweep = ScheduleSweep::of(program).durability(POLICIES[index % 3]);
+            let report = sweep.preemptions_max(1).run();
+            report.expect_clean();
+            assert!(report.is_complete, "{report}");
+        }
+    }
+
+    #[test]
+    fn every_pair_of_calls_is_right_with_one_failing_write_or_sync() {
+        for (index, program) in Program::pairs(1).into_iter().enumerate() {
+            let sweep = ScheduleSweep::of(program).durability(POLICIES[index % 3]);
+            sweep.preemptions_max(0).faults(true).run().expect_clean();
+        }
+    }
+
+    #[test]
+    fn each_listed_program_is_right_in_every_order_of_its_threads() {
+        for (index, program) in Program::listed(12).into_iter().enumerate() {
+            let sweep = ScheduleSweep::of(program).durability(POLICIES[index % 3]);
+            sweep.preemptions_max(0).run().expect_clean();
+        }
+    }
+
+    #[test]
+    fn larger_programs_are_right_under_random_schedules() {
+        for seed in 0..40 {
+            let sweep = ScheduleSweep::of(Program::random(seed)).durability(POLICIES[(seed % 3) as usize]);
+            sweep.faults(true).random(seed, 12).run().expect_clean();
+        }
+    }
+}
