@@ -113,29 +113,29 @@ impl CallJournal {
     fn step<T>(
         &self,
         action: Action,
-        text: &Arc<str>,
+        (text, is_noted): (&Arc<str>, bool),
         note: impl FnOnce(&mut CallJournalContent, u64) -> T,
     ) -> T {
         if let Some(thread) = ManagedThread::current() {
-            thread.call_step(action, text);
+            thread.call_step(action, text, is_noted);
         }
         let position = self.disk.operations_len();
         note(&mut self.lock(), position)
     }
 
-    /// Makes a call, and its steps. `begin` notes its beginning, `end` its result.
+    /// Makes a call, and its steps. `is_noted` is true if the oracle notes the call. `begin` notes its beginning, `end` its result.
     fn call<T, N>(
         &self,
-        text: &Arc<str>,
+        (text, is_noted): (&Arc<str>, bool),
         begin: impl FnOnce(&mut CallJournalContent, u64) -> N,
         call: impl FnOnce() -> Result<T, Error>,
         end: impl FnOnce(&mut CallJournalContent, u64, N, &Result<T, Error>),
     ) -> Result<T, Error> {
-        let begun = self.step(Action::BeginCall, text, begin);
+        let begun = self.step(Action::BeginCall, (text, is_noted), begin);
         let panics = PanickedCall(self);
         let result = call();
         std::mem::forget(panics);
-        self.step(Action::EndCall, text, |content, position| {
+        self.step(Action::EndCall, (text, is_noted), |content, position| {
             if let Err(error) = &result
                 && let Some(failure) = content.wrong_error(error, self.disk.has_any_failure())
             {
@@ -244,7 +244,7 @@ impl ScheduledDatabase {
         };
         let call = || operation.apply(self.db());
         let journal = &self.shared.journal;
-        journal.call(&operation.to_string().into(), begin, call, end)
+        journal.call((&operation.to_string().into(), true), begin, call, end)
     }
 
     /// Closes the database. The oracle expects that every acknowledged call is durable.
@@ -261,7 +261,7 @@ impl ScheduledDatabase {
         };
         self.shared
             .journal
-            .call(&"close".into(), begin, || self.db().close(), end)
+            .call((&"close".into(), true), begin, || self.db().close(), end)
     }
 
     /// Reads the values of an entity, the collections and the statistics. Each score must be finite.
@@ -287,7 +287,10 @@ impl ScheduledDatabase {
                     .push(format!("the score of entity {entity} is {score}"));
             }
         };
-        self.shared.journal.call(&text, |_, _| (), read, end).map(drop)
+        self.shared
+            .journal
+            .call((&text, false), |_, _| (), read, end)
+            .map(drop)
     }
 }
 

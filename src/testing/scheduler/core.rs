@@ -231,9 +231,9 @@ impl Scheduler {
         drop(self.step_on(state, thread, action, object, place));
     }
 
-    /// Makes a step on the disk and the calls of the program.
-    pub(in crate::testing) fn step_on_disk(&self, thread: usize, action: Action, place: Place) {
-        drop(self.step_on(self.lock(), thread, action, DISK, place));
+    /// Makes a step on the disk, on the calls of the program, or on no object.
+    pub(in crate::testing) fn step_with(&self, thread: usize, action: Action, object: u64, place: Place) {
+        drop(self.step_on(self.lock(), thread, action, object, place));
     }
 
     fn step_on<'a>(
@@ -768,11 +768,16 @@ impl SchedulerState {
                 },
             })
             .collect();
-        let waits = |thread: &ThreadState| matches!(thread.status, ThreadStatus::Waiting { until: None, .. });
-        let kind = kind.unwrap_or(if self.threads.iter().any(waits) {
-            StuckKind::LostWakeUp
-        } else {
+        // A thread of the engine that waits for work is no cause of a deadlock.
+        let is_locking = |thread: &ThreadState| match thread.status {
+            ThreadStatus::Ready => !matches!(thread.pending.action, Action::Join(_)),
+            ThreadStatus::WaitingWriter => true,
+            _ => false,
+        };
+        let kind = kind.unwrap_or(if self.threads.iter().any(is_locking) {
             StuckKind::Deadlock
+        } else {
+            StuckKind::LostWakeUp
         });
         Stuck { kind, threads }
     }

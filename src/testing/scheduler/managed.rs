@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::core::{RunEnd, RunRecord, Scheduler};
 use super::decision::Chooser;
-use super::step::{Action, ObjectKey, Place};
+use super::step::{Action, CALLS, DISK, ObjectKey, Place};
 use crate::testing::crash_injector::{CrossingRecorder, inherit, scoped_recorder};
 
 thread_local! {
@@ -104,10 +104,11 @@ impl ManagedThread {
         }
     }
 
-    /// Makes the step at the beginning or the end of a call on the database.
-    pub(in crate::testing) fn call_step(&self, action: Action, text: &Arc<str>) {
+    /// Makes the step at the beginning or the end of a call. `is_noted` is true if the oracle notes the call.
+    pub(in crate::testing) fn call_step(&self, action: Action, text: &Arc<str>, is_noted: bool) {
+        let object = if is_noted { CALLS } else { 0 };
         let place = Place::Text(Arc::clone(text));
-        self.scheduler.step_on_disk(self.index, action, place);
+        self.scheduler.step_with(self.index, action, object, place);
     }
 
     /// Sets if the decisions from now on are explored.
@@ -177,7 +178,7 @@ pub(in crate::testing) fn file_step(kind: &'static str, changes_disk: bool, path
         } else {
             Action::ReadFile
         };
-        thread.scheduler.step_on_disk(thread.index, action, place);
+        thread.scheduler.step_with(thread.index, action, DISK, place);
     }
 }
 

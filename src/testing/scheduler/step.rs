@@ -38,7 +38,8 @@ pub(in crate::testing) enum Action {
     ReadFile,
     ChangeFile,
     Cross(CrashPoint),
-    /// The beginning and the end of a call of the program on the database.
+    /// The beginning and the end of a call of the program. The order of an end and a beginning limits the legal states
+    /// after a crash; the order of two beginnings does not.
     BeginCall,
     EndCall,
 }
@@ -47,7 +48,7 @@ impl Action {
     /// Returns true if two of these actions on one object have the same result in either order.
     pub(in crate::testing) fn only_reads(self) -> bool {
         match self {
-            Self::ReadLock | Self::ReadUnlock | Self::Load | Self::ReadFile => true,
+            Self::ReadLock | Self::ReadUnlock | Self::Load | Self::ReadFile | Self::BeginCall => true,
             _ => false,
         }
     }
@@ -161,9 +162,10 @@ impl fmt::Display for Step {
     }
 }
 
-/// The object of the disk and of the calls on the database. Their order determines the images of a crash and the legal
-/// states after it.
+/// The object of the disk. The order of its changes determines the images of a crash.
 pub(in crate::testing) const DISK: u64 = 1;
+/// The object of the beginnings and ends of calls.
+pub(in crate::testing) const CALLS: u64 = 2;
 
 /// The number of low bits of an [`ObjectKey`] that hold the id of the object. The other bits hold the run.
 const ID_BITS: u32 = 40;
@@ -186,8 +188,8 @@ impl ObjectKey {
         if key != 0 && key & !mask == run {
             return key & mask;
         }
-        // The ids up to `DISK` are not ids of objects in memory.
-        let id = (new_id() & mask).max(DISK + 1);
+        // The ids up to `CALLS` are not ids of objects in memory.
+        let id = (new_id() & mask).max(CALLS + 1);
         self.0.store(run | id, Ordering::Relaxed);
         id
     }
