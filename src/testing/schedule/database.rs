@@ -264,7 +264,7 @@ impl ScheduledDatabase {
             .call((&"close".into(), true), begin, || self.db().close(), end)
     }
 
-    /// Reads the values of an entity, the collections and the statistics. Each score must be finite.
+    /// Reads a score of an entity, its related items, and the collections. The score must be finite.
     ///
     /// # Errors
     /// The error of the first read that fails.
@@ -275,7 +275,6 @@ impl ScheduledDatabase {
             let score = db.score(entity, SignalId(0), 0, STANDARD_NOW_MS)?;
             db.related(entity, 3, STANDARD_NOW_MS)?;
             db.collections()?;
-            db.statistics()?;
             Ok(score)
         };
         let end = |content: &mut CallJournalContent, _, (), result: &Result<f64, Error>| {

@@ -44,7 +44,7 @@ pub(in crate::testing) struct RunRecord {
     /// The changes of the disk, in order.
     pub(in crate::testing) disk_steps: Vec<DiskStep>,
     pub(in crate::testing) thread_names: Vec<String>,
-    /// The last accesses of each thread to each object.
+    /// The last accesses of each thread to each object, while decisions are explored.
     pub(in crate::testing) accesses: Vec<((usize, u64), LastAccess)>,
     /// The hash of the run's steps and their order.
     pub(in crate::testing) fingerprint: u64,
@@ -710,12 +710,14 @@ impl SchedulerState {
                 object.reads = 0;
                 event
             };
-            let number = self.threads[thread].events + 1;
-            let last = self.accesses.entry((thread, id)).or_default();
-            if only_reads {
-                last.read = number;
-            } else {
-                last.change = number;
+            if self.is_explored {
+                let number = self.threads[thread].events + 1;
+                let last = self.accesses.entry((thread, id)).or_default();
+                if only_reads {
+                    last.read = number;
+                } else {
+                    last.change = number;
+                }
             }
             event
         };
