@@ -50,15 +50,24 @@ struct PreemptedStep {
     /// The number of steps of all threads before it.
     step: usize,
     thread: usize,
+    action: Action,
     object: u64,
-    only_reads: bool,
     /// The number of steps of each thread before it.
     events: Vec<u64>,
+    /// One bit for each thread that can continue instead.
+    candidates: u32,
+}
+
+impl Pending {
+    /// The thread of the last deviation.
+    fn chosen(&self) -> usize {
+        self.plan.deviations.0.last().map_or(0, |&(_, thread)| thread)
+    }
 }
 
 impl PreemptedStep {
     fn conflicts_with(&self, step: &Step) -> bool {
-        step.object == self.object && !(self.only_reads && step.action.only_reads())
+        step.object == self.object && self.action.conflicts_with(step.action)
     }
 }
 
@@ -393,14 +402,10 @@ impl<'a> Explorer<'a> {
                 threads.resize_with(thread + 1, LastAccess::default);
             }
             let last = &mut threads[thread];
-            if access.read <= last.read && access.change <= last.change {
-                continue;
-            }
-            last.read = last.read.max(access.read);
-            last.change = last.change.max(access.change);
+            *last = last.max(access);
             let deferred = self.deferred.remove(&object).unwrap_or_default();
             for (step, pending) in deferred {
-                if self.conflicts(&step) {
+                if self.is_needed(&step, pending.chosen()) {
                     self.push(pending);
                 } else {
                     self.deferred.entry(object).or_default().push((step, pending));
@@ -409,17 +414,15 @@ impl<'a> Explorer<'a> {
         }
     }
 
-    /// Returns true if another thread can still make a step that conflicts with the step.
-    fn conflicts(&self, step: &PreemptedStep) -> bool {
+    /// Returns true if the thread `chosen` can lead to a step that conflicts with the preempted one: if it can still make
+    /// such a step itself, or if another thread can that cannot run yet.
+    fn is_needed(&self, step: &PreemptedStep, chosen: usize) -> bool {
         let threads = self.accesses.get(&step.object).into_iter().flatten().enumerate();
-        threads.into_iter().any(|(thread, last)| {
-            let last = if step.only_reads {
-                last.change
-            } else {
-                last.change.max(last.read)
-            };
-            thread != step.thread && last > step.events.get(thread).copied().unwrap_or(0)
-        })
+        let mut conflicting = threads.filter(|&(thread, last)| {
+            let events = step.events.get(thread).copied().unwrap_or(0);
+            thread != step.thread && last.conflicting(step.action) > events
+        });
+        conflicting.any(|(thread, _)| thread == chosen || step.candidates & 1 << thread == 0)
     }
 
     /// Adds the schedules that differ from this run in one more choice.
@@ -486,15 +489,16 @@ impl<'a> Explorer<'a> {
                     DecisionKind::Next {
                         continues: true,
                         from,
+                        action,
                         object,
-                        only_reads,
                         ..
                     } if is_preemption => Some(PreemptedStep {
                         step: decision.step,
                         thread: from,
+                        action,
                         object,
-                        only_reads,
                         events: decision.events.clone(),
+                        candidates: decision.candidates,
                     }),
                     _ => None,
                 };
@@ -514,7 +518,7 @@ impl<'a> Explorer<'a> {
                 };
                 let is_known = !decision.is_timer(thread) || self.fired.contains(&thread);
                 match step {
-                    Some(step) if is_known && !self.conflicts(&step) => {
+                    Some(step) if is_known && !self.is_needed(&step, thread) => {
                         self.deferred
                             .entry(step.object)
                             .or_default()

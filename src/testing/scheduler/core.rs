@@ -146,6 +146,30 @@ struct ObjectState {
 pub(in crate::testing) struct LastAccess {
     pub(in crate::testing) read: u64,
     pub(in crate::testing) change: u64,
+    /// A part of the changes.
+    pub(in crate::testing) try_lock: u64,
+}
+
+impl LastAccess {
+    /// The last access of the thread that conflicts with an action of another thread.
+    pub(in crate::testing) fn conflicting(&self, action: Action) -> u64 {
+        if action.is_unlock() {
+            self.try_lock
+        } else if action.only_reads() {
+            self.change
+        } else {
+            self.change.max(self.read)
+        }
+    }
+
+    /// The later of both accesses.
+    pub(in crate::testing) fn max(self, other: Self) -> Self {
+        Self {
+            read: self.read.max(other.read),
+            change: self.change.max(other.change),
+            try_lock: self.try_lock.max(other.try_lock),
+        }
+    }
 }
 
 fn mix(hash: u64, value: u64) -> u64 {
@@ -573,7 +597,7 @@ impl SchedulerState {
                     has_yielded: is_enabled(from) && !continues,
                     timers: if enabled == 0 { 0 } else { timers },
                     object: self.threads[from].pending.object,
-                    only_reads: self.threads[from].pending.action.only_reads(),
+                    action: self.threads[from].pending.action,
                 },
                 events: self.threads.iter().map(|thread| thread.events).collect(),
                 step: self.steps.len(),
@@ -713,10 +737,13 @@ impl SchedulerState {
             if self.is_explored {
                 let number = self.threads[thread].events + 1;
                 let last = self.accesses.entry((thread, id)).or_default();
-                if only_reads {
+                if only_reads && action != Action::TryLock {
                     last.read = number;
                 } else {
                     last.change = number;
+                }
+                if action == Action::TryLock {
+                    last.try_lock = number;
                 }
             }
             event

@@ -7,6 +7,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::step::Action;
+
 /// A choice of a scheduler among several threads.
 #[derive(Debug, Clone)]
 pub(in crate::testing) struct Decision {
@@ -35,9 +37,9 @@ pub(in crate::testing) enum DecisionKind {
         has_yielded: bool,
         /// The threads that continue because a timer fires, although others can run.
         timers: u32,
-        /// The object of the pending step of `from`, and if the step only reads it.
+        /// The pending step of `from`.
+        action: Action,
         object: u64,
-        only_reads: bool,
     },
     /// Which waiting thread a notification wakes.
     Wake,

@@ -53,6 +53,21 @@ impl Action {
         }
     }
 
+    /// Returns true if the action releases a lock. Another thread cannot take the lock before it, so only the attempt of
+    /// another thread to take the lock without waiting conflicts with it.
+    pub(in crate::testing) fn is_unlock(self) -> bool {
+        matches!(self, Self::Unlock | Self::ReadUnlock | Self::WriteUnlock)
+    }
+
+    /// Returns true if the order of two actions of two threads on one object can matter.
+    pub(in crate::testing) fn conflicts_with(self, other: Self) -> bool {
+        if self.is_unlock() {
+            other == Self::TryLock
+        } else {
+            !(self.only_reads() && other.only_reads())
+        }
+    }
+
     /// A number that distinguishes the actions, for the fingerprint.
     pub(in crate::testing) fn code(self) -> u64 {
         match self {
