@@ -75,6 +75,8 @@ impl PreemptedStep {
 pub(super) struct Run {
     pub(super) record: RunRecord,
     recording: Recording,
+    /// A disk operation after the release of the directory's lock.
+    after_lock: Option<DiskOperation>,
     journal: Arc<CallJournal>,
     /// The result of the program, if it ended.
     end: Option<ProgramEnd>,
@@ -249,6 +251,7 @@ impl<'a> Explorer<'a> {
         }
         Run {
             record,
+            after_lock: disk.operation_after_lock(),
             recording,
             journal,
             end,
@@ -270,6 +273,10 @@ impl<'a> Explorer<'a> {
         }
         if let Some(panic) = &run.panic {
             return Err(Failure::new(FailureKind::Panicked, panic));
+        }
+        if let Some(operation) = &run.after_lock {
+            let message = format_args!("{operation} came after the release of the lock of the directory");
+            return Err(Failure::new(FailureKind::DropWrote, message));
         }
         let content = run.journal.lock();
         if let Some(failure) = content.failures.first() {

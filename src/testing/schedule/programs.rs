@@ -7,14 +7,14 @@ use std::fmt::Write;
 use super::program::{Program, ThreadCall};
 use crate::testing::workload::{Random, Workload};
 
-/// The calls of which every pair is explored.
-const PAIRED: &str = "rbaskfcg";
+/// The calls of which every pair is explored. Batches come first, because they rotate the log.
+const PAIRED: &str = "brsakfcg";
 
 /// Programs of up to six calls on two or three threads. The ends of sessions (`c`) and checkpoints (`k`) meet each kind
 /// of call, also several of them.
 const LISTED: &[&str] = &[
     // Group commit with three threads.
-    "r|r|r", "r|r|s", "r|b|s", "r|s|s", "rr|r", "rr|s", "rr|rr", "rs|rs", "b|b|b",
+    "r|r|r", "r|r|s", "r|b|s", "r|s|s", "rr|r", "rr|s", "rr|rr", "rs|rs", "b|b|b", "b|b|s", "bb|s",
     // A checkpoint next to two other threads, and next to several calls.
     "r|r|k", "r|s|k", "r|a|k", "r|f|k", "r|k|k", "rr|k", "rr|kk", "rk|rk", "rk|s", "ks|r", "kr|b", "a|d|k",
     "aa|k", // A close next to everything.
@@ -23,8 +23,11 @@ const LISTED: &[&str] = &[
     "f|f|r", "f|r|s", "fr|rf", "rf|k", "u|b|k", "u|f|b", "fk|rr", "f|b|g", // Collections.
     "a|a|a", "a|d|s", "ad|da", "aa|dd", "as|ak", "ad|s", "ar|ak", // Reads.
     "g|r|k", "g|f|r", "g|a|d", "gg|rk", // Six calls.
-    "rrr|kkk", "rsr|srs", "rar|kdk", "rb|sk|ar", "rr|ff|kk", "rka|skd",
+    "rrr|kkk", "rsr|srs", "bs|bs|bk", "rar|kdk", "rb|sk|ar", "rr|ff|kk", "rka|skd",
 ];
+
+/// The number of events of a batch.
+const BATCH_LEN: usize = 24;
 
 /// One call of a listed program. `number` distinguishes the events of a program.
 fn call(letter: char, number: usize) -> String {
@@ -33,10 +36,16 @@ fn call(letter: char, number: usize) -> String {
     match letter {
         // One event of entity 1.
         'r' => format!("record@{now_ms}:0,1,{now_ms},{weight:?}"),
-        // Three events, also positive ones of a user, with a cohort.
-        'b' => format!(
-            "record@{now_ms}:0,1,{now_ms},{weight:?}+1,2,{now_ms},{weight:?},u1,c1+1,3,{now_ms},{weight:?},u1"
-        ),
+        // Events of several entities, also positive ones of a user, and one with a cohort. The frame fills most of a
+        // segment, so a second frame rotates the log.
+        'b' => {
+            let events = (0..BATCH_LEN).map(|event| {
+                let (signal, entity) = (event % 2, 1 + event % 3);
+                let cohort = if event == 0 { ",c1" } else { "" };
+                format!("{signal},{entity},{now_ms},{weight:?},u1{cohort}")
+            });
+            format!("record@{now_ms}:{}", events.collect::<Vec<_>>().join("+"))
+        }
         'a' => format!("add:a,{}", 10 + number),
         'd' => "remove:a,1".to_owned(),
         's' => "sync".to_owned(),

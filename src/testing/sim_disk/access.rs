@@ -344,6 +344,7 @@ impl Drop for SimLock {
     fn drop(&mut self) {
         let mut device = self.shared.lock();
         if device.process == self.process {
+            device.lock_released_at = Some(device.journal.len() as u64);
             device.locks.remove(&self.id);
         }
     }

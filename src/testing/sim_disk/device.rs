@@ -72,6 +72,8 @@ pub(super) struct Device {
     pub full_at_bytes: Option<u64>,
     /// The held locks by the number of their file, each with the lock of the backing file, if any.
     pub locks: BTreeMap<usize, Option<Box<dyn FileLock>>>,
+    /// The number of operations before the last release of a lock.
+    pub lock_released_at: Option<u64>,
     /// The number of handles of each open file, by the number of the file.
     pub handles: BTreeMap<usize, usize>,
     pub observer: Option<Observer>,
@@ -129,6 +131,7 @@ impl SharedDevice {
             failed_operations_len: 0,
             full_at_bytes: None,
             locks: BTreeMap::new(),
+            lock_released_at: None,
             handles: BTreeMap::new(),
             observer: None,
             process: 0,

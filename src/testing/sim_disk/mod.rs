@@ -319,6 +319,14 @@ impl SimDisk {
             .collect()
     }
 
+    /// The first operation after the last release of a lock. `None` if there is none.
+    pub(crate) fn operation_after_lock(&self) -> Option<DiskOperation> {
+        let device = self.shared.lock();
+        let released_at = device.lock_released_at?;
+        let after = device.journal.get(released_at as usize);
+        after.map(|recorded| recorded.operation.clone())
+    }
+
     /// The paths of the open files, one entry for each handle.
     pub fn open_files(&self) -> Vec<Arc<Path>> {
         let device = self.shared.lock();
