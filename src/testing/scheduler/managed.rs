@@ -182,10 +182,11 @@ pub(in crate::testing) fn file_step(kind: &'static str, changes_disk: bool, path
     }
 }
 
-/// Notes that the last file call of the calling thread, if it is scheduled, had an injected fault.
-pub(in crate::testing) fn note_fault() {
+/// Notes that the last file call of the calling thread, if it is scheduled, had the injected fault with this hash.
+/// Different faults leave different disks, also if the call returns the same error.
+pub(in crate::testing) fn note_fault(hash: u64) {
     if let Some(thread) = ManagedThread::current() {
-        thread.scheduler.note_outcome(thread.index, 0x66_6175_6c74);
+        thread.scheduler.note_outcome(thread.index, hash);
     }
 }
 

@@ -187,8 +187,8 @@ impl Device {
         let ordinal = is_recorded.then_some(call.ordinal);
         self.reach_site(&call, ordinal, Side::Before)?;
         let fault = self.faults.take(ordinal, call.kind);
-        if fault.is_some() {
-            scheduler::note_fault();
+        if let Some(fault) = fault {
+            scheduler::note_fault(fault.hash());
         }
         let injected = |error| io::Error::new(error, format!("injected fault in {}", call.kind));
         let panic_at = |side| {

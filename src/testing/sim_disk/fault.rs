@@ -4,6 +4,7 @@
 //! happens only at an operation of a kind to which it applies.
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 
 use super::operation::{DiskOperation, DiskOperationKind, Side};
@@ -45,6 +46,13 @@ impl fmt::Display for Fault {
 }
 
 impl Fault {
+    /// A hash of the fault, equal in every process.
+    pub(super) fn hash(self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.to_string().hash(&mut hasher);
+        hasher.finish()
+    }
+
     fn applies_to(self, kind: DiskOperationKind) -> bool {
         use DiskOperationKind as Kind;
         match self {
