@@ -21,8 +21,11 @@ pub(in crate::testing) const THREADS_MAX: usize = 32;
 /// A thread that yields this number of times while no other thread changes anything spins forever. The engine spins at
 /// most a fifth of it before it waits.
 const SPINS_MAX: u32 = 10_000;
+/// The number of times in a run that a timer fires because a thread spins for a long time. The next such thread spins
+/// forever.
+const SPIN_TIMERS_MAX: u32 = 16;
 /// If only timers fire this number of times in a row, no other thread can continue.
-const IDLE_TIMERS_MAX: u32 = 64;
+const IDLE_TIMERS_MAX: u32 = 1000;
 /// The largest number of steps of a run.
 const STEPS_MAX: usize = 2_000_000;
 
@@ -78,6 +81,10 @@ struct SchedulerState {
     now: Duration,
     /// The number of timers in a row that fired because nothing else could run.
     idle_timers: u32,
+    /// The number of timers that fired because a thread spun for a long time.
+    spin_timers: u32,
+    /// True if a timer fires next by default: the running thread may spin until a sleeping thread changes something.
+    is_timer_due: bool,
     end: Option<RunEnd>,
     /// True while the program runs, and false while the database is opened or checked.
     is_explored: bool,
@@ -198,6 +205,8 @@ impl Scheduler {
             changes: 0,
             now: Duration::ZERO,
             idle_timers: 0,
+            spin_timers: 0,
+            is_timer_due: false,
             end: None,
             is_explored: false,
         };
@@ -275,7 +284,7 @@ impl Scheduler {
         };
         if action == Action::Yield {
             state.threads[thread].has_yielded = true;
-            if state.spins_forever(thread) {
+            if state.has_spun_long(thread) && !state.make_timer_due(thread) {
                 return self.stop(state, StuckKind::EndlessSpin);
             }
         }
@@ -579,6 +588,8 @@ impl SchedulerState {
             let continues = is_enabled(from) && !self.threads[from].has_yielded;
             let default = if continues {
                 Some(from)
+            } else if std::mem::take(&mut self.is_timer_due) {
+                None
             } else {
                 self.next_after(from, |thread| {
                     is_enabled(thread) && !self.threads[thread].has_yielded
@@ -626,9 +637,14 @@ impl SchedulerState {
     /// Fires the timer of the thread. Returns true if the thread can continue.
     fn fire_timer(&mut self, thread: usize) -> bool {
         self.now = self.timer(thread).into_iter().fold(self.now, Duration::max);
+        // The end of a wait has another result after a notification than before it.
+        let object = match self.threads[thread].status {
+            ThreadStatus::Waiting { condvar, .. } => condvar,
+            _ => 0,
+        };
         let after = PendingStep {
             action: Action::Timer,
-            object: 0,
+            object,
             place: self.threads[thread].pending.place.clone(),
         };
         let before = std::mem::replace(&mut self.threads[thread].pending, after);
@@ -764,7 +780,7 @@ impl SchedulerState {
     }
 
     /// Counts a yield. Returns true if the thread has yielded too often without any change.
-    fn spins_forever(&mut self, thread: usize) -> bool {
+    fn has_spun_long(&mut self, thread: usize) -> bool {
         let changes = self.changes;
         let thread = &mut self.threads[thread];
         if thread.spins_since != changes {
@@ -773,6 +789,15 @@ impl SchedulerState {
         }
         thread.spins += 1;
         thread.spins > SPINS_MAX
+    }
+
+    /// Lets a timer fire because this thread spins. Returns false if no thread has one, or too many fired already.
+    fn make_timer_due(&mut self, thread: usize) -> bool {
+        let has_timer = (0..self.threads.len()).any(|thread| self.timer(thread).is_some());
+        self.is_timer_due = has_timer && self.spin_timers < SPIN_TIMERS_MAX;
+        self.spin_timers += 1;
+        self.threads[thread].spins = 0;
+        self.is_timer_due
     }
 
     /// The places of the threads of a run that cannot continue.
