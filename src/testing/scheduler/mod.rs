@@ -11,6 +11,8 @@ mod managed;
 pub mod primitives;
 mod step;
 mod stuck;
+#[cfg(test)]
+mod tests;
 
 pub(in crate::testing) use core::{LastAccess, RunEnd, RunRecord};
 pub(in crate::testing) use decision::{Chooser, DecisionKind, Deviations, RandomBelow};
