@@ -16,6 +16,8 @@ pub struct ScheduleReport {
     pub schedules: u64,
     /// The number of runs with a fault; part of `schedules`.
     pub with_fault: u64,
+    /// The number of distinct runs. Runs are equal if their steps on each object have the same order.
+    pub distinct: u64,
     /// The number of choices that were not explored because an equal one was.
     pub pruned: u64,
     /// The number of steps of all runs.
@@ -42,6 +44,7 @@ impl ScheduleReport {
             program,
             schedules: 0,
             with_fault: 0,
+            distinct: 0,
             pruned: 0,
             steps: 0,
             threads: 0,

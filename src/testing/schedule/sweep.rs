@@ -43,6 +43,8 @@ pub struct ScheduleSweep {
     pub(super) name: String,
     pub(super) program: Option<Program>,
     pub(super) work: Arc<ScheduledWork>,
+    /// The work of a sweep without a database.
+    pub(super) threads: Option<Arc<dyn Fn() + Send + Sync>>,
     pub(super) setup: Setup,
     pub(super) background: Background,
     pub(super) bounds: ScheduleBounds,
@@ -124,9 +126,20 @@ impl ScheduleSweep {
             name: name.to_owned(),
             program: None,
             work: Arc::new(work),
+            threads: None,
             setup: setup(name),
             background: Background::OwnThreads,
             bounds: ScheduleBounds::default(),
+        }
+    }
+
+    /// A sweep of threads without a database. `work` runs on a scheduled thread, spawns more by the
+    /// [primitives](super#primitives), and must make the same calls in each run of the same schedule. A panic, a
+    /// deadlock and an endless spin are findings. There are no images and no faults.
+    pub fn of_threads(name: &str, work: impl Fn() + Send + Sync + 'static) -> Self {
+        Self {
+            threads: Some(Arc::new(work)),
+            ..Self::driven(name, |_| Ok(()))
         }
     }
 

@@ -1,5 +1,6 @@
 //! Slices of the explorations, and the parts of a sweep.
 
+mod pruning;
 mod slices;
 mod sweeps;
 

@@ -1,0 +1,319 @@
+//! The exploration leaves out schedules that are equal to others. Here a naive exploration runs all of them, and both
+//! must reach the same ends.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use crate::testing::lock::lock as lock_of_test;
+use crate::testing::schedule::ScheduleSweep;
+use crate::testing::schedule::explore::Explorer;
+use crate::testing::schedule::finding::SchedulePlan;
+use crate::testing::schedule::primitives::{
+    AtomicU64, Builder, Condvar, Mutex, RwLock, sleep, yield_now,
+};
+use crate::testing::scheduler::{Deviations, RunEnd};
+use crate::testing::workload::Random;
+
+const PREEMPTIONS_MAX: u32 = 2;
+
+/// A step of a small program. The numbers are the indices of objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SmallStep {
+    /// Increments the value of a mutex.
+    Lock(usize),
+    /// Increments the value of the first mutex, and an atomic while it is locked.
+    LockAround(usize, usize),
+    TryLock(usize),
+    Read(usize),
+    Write(usize),
+    Load(usize),
+    Store(usize),
+    Add(usize),
+    /// Waits until the value of mutex 0 is positive, at most for a millisecond.
+    WaitTimed,
+    /// Waits until another thread increments mutex 1. A waker must exist.
+    Wait,
+    /// Increments mutex 0 and wakes one of its waiting threads, under the lock or after it.
+    WakeUnderLock,
+    WakeAfterLock,
+    /// Increments mutex 1 and wakes all waiting threads.
+    WakeAll,
+    WakeOne,
+    Sleep,
+    Yield,
+    /// Spawns a thread that adds to an atomic, and joins it.
+    Spawn(usize),
+}
+
+#[derive(Debug, Default)]
+struct SmallObjects {
+    mutexes: [Mutex<u64>; 2],
+    locks: [RwLock<u64>; 2],
+    atomics: [AtomicU64; 2],
+    wake_ups: [Condvar; 2],
+}
+
+type Seen = Vec<Vec<u64>>;
+
+impl SmallStep {
+    /// Makes the step. Returns the value that it observes.
+    fn run(self, objects: &Arc<SmallObjects>) -> u64 {
+        const ORDER: Ordering = Ordering::SeqCst;
+        let lock = |index: usize| {
+            objects.mutexes[index]
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        let increment = |value: &mut u64| {
+            *value += 1;
+            *value
+        };
+        match self {
+            Self::Lock(index) => increment(&mut lock(index)),
+            Self::LockAround(index, atomic) => {
+                let mut value = lock(index);
+                let added = objects.atomics[atomic].fetch_add(1, ORDER);
+                10 * added + increment(&mut value)
+            }
+            Self::TryLock(index) => objects.mutexes[index]
+                .try_lock()
+                .map_or(77, |mut value| increment(&mut value)),
+            Self::Read(index) => *objects.locks[index]
+                .read()
+                .unwrap_or_else(PoisonError::into_inner),
+            Self::Write(index) => {
+                let mut value = objects.locks[index]
+                    .write()
+                    .unwrap_or_else(PoisonError::into_inner);
+                increment(&mut value)
+            }
+            Self::Load(index) => objects.atomics[index].load(ORDER),
+            Self::Store(index) => {
+                objects.atomics[index].store(9, ORDER);
+                0
+            }
+            Self::Add(index) => objects.atomics[index].fetch_add(1, ORDER),
+            Self::WaitTimed => {
+                let is_zero = |value: &mut u64| *value == 0;
+                let waited =
+                    objects.wake_ups[0].wait_timeout_while(lock(0), Duration::from_millis(1), is_zero);
+                let (value, timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
+                10 * *value + u64::from(timed_out)
+            }
+            Self::Wait => {
+                let mut value = lock(1);
+                while *value == 0 {
+                    value = objects.wake_ups[1]
+                        .wait(value)
+                        .unwrap_or_else(PoisonError::into_inner);
+                }
+                *value
+            }
+            Self::WakeUnderLock => {
+                let mut value = lock(0);
+                objects.wake_ups[0].notify_one();
+                increment(&mut value)
+            }
+            Self::WakeAfterLock => {
+                let value = increment(&mut lock(0));
+                objects.wake_ups[0].notify_one();
+                value
+            }
+            Self::WakeAll => {
+                let value = increment(&mut lock(1));
+                objects.wake_ups[1].notify_all();
+                value
+            }
+            Self::WakeOne => {
+                let value = increment(&mut lock(1));
+                objects.wake_ups[1].notify_one();
+                value
+            }
+            Self::Sleep => {
+                sleep(Duration::from_millis(1));
+                0
+            }
+            Self::Yield => {
+                yield_now();
+                0
+            }
+            Self::Spawn(index) => {
+                let shared = Arc::clone(objects);
+                let body = move || shared.atomics[index].fetch_add(1, ORDER);
+                let thread = Builder::new().name("spawned".to_owned()).spawn(body);
+                let read = Self::Load(index).run(objects);
+                let added = thread.ok().and_then(|thread| thread.join().ok());
+                10 * read + added.unwrap_or(9)
+            }
+        }
+    }
+}
+
+/// The steps of each thread.
+#[derive(Clone)]
+struct SmallProgram(Vec<Vec<SmallStep>>);
+
+impl fmt::Debug for SmallProgram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl SmallProgram {
+    /// Runs the program. Returns the values that each thread observed, and the last values.
+    fn run(&self) -> Seen {
+        let objects = Arc::new(SmallObjects::default());
+        let threads: Vec<_> = self
+            .0
+            .iter()
+            .map(|steps| {
+                let (steps, objects) = (steps.clone(), Arc::clone(&objects));
+                let body = move || steps.iter().map(|step| step.run(&objects)).collect::<Vec<_>>();
+                Builder::new().spawn(body).expect("a thread starts")
+            })
+            .collect();
+        let mut seen: Seen = threads
+            .into_iter()
+            .map(|thread| thread.join().expect("no step panics"))
+            .collect();
+        let last = [0, 1].map(|index| *objects.mutexes[index].lock().expect("no thread panicked"));
+        seen.push(last.into());
+        seen
+    }
+
+    fn random(seed: u64) -> Self {
+        use SmallStep::{
+            Add, Load, Lock, LockAround, Read, Sleep, Spawn, Store, TryLock, WaitTimed, WakeAfterLock,
+            WakeUnderLock, Write, Yield,
+        };
+        let mut random = Random::new(seed);
+        let threads_len = 2 + random.below(2);
+        let steps_max = if threads_len == 2 { 3 } else { 2 };
+        let mut thread = |_| {
+            let len = 1 + random.below(steps_max);
+            let step = |_| {
+                let index = random.below(2) as usize;
+                let all = [
+                    Lock(index),
+                    LockAround(index, 0),
+                    LockAround(index, 1),
+                    TryLock(index),
+                    Read(index),
+                    Write(index),
+                    Load(index),
+                    Store(index),
+                    Add(index),
+                    WaitTimed,
+                    WaitTimed,
+                    WakeUnderLock,
+                    WakeAfterLock,
+                    Sleep,
+                    Yield,
+                    Spawn(index),
+                ];
+                *random.pick(&all)
+            };
+            (0..len).map(step).collect()
+        };
+        Self((0..threads_len).map(&mut thread).collect())
+    }
+}
+
+/// The sweep of a program, and the values that its runs observe.
+fn sweep_of(program: &SmallProgram) -> (ScheduleSweep, Arc<std::sync::Mutex<BTreeSet<Seen>>>) {
+    let seen = Arc::new(std::sync::Mutex::new(BTreeSet::new()));
+    let (all, program) = (Arc::clone(&seen), program.clone());
+    let sweep = ScheduleSweep::of_threads("small", move || {
+        let seen = program.run();
+        lock_of_test(&all).insert(seen);
+    });
+    (sweep.preemptions_max(PREEMPTIONS_MAX), seen)
+}
+
+/// Runs every schedule with at most [`PREEMPTIONS_MAX`] preemptions. Returns the fingerprints of the ends, and the
+/// number of runs.
+fn explore_naively(sweep: &ScheduleSweep) -> (BTreeSet<u64>, u64) {
+    let mut explorer = Explorer::new(sweep);
+    explorer.prepare().expect("no preparation is needed");
+    let mut ends = BTreeSet::new();
+    let mut pending = vec![(Deviations::default(), 0, 0)];
+    let mut runs = 0;
+    while let Some((deviations, decisions_len, preemptions)) = pending.pop() {
+        let plan = SchedulePlan {
+            deviations,
+            fault: None,
+        };
+        let record = explorer.run_plan(&plan).record;
+        assert!(
+            matches!(record.end, RunEnd::Completed) && record.schedule_fits,
+            "{plan}: {:?}",
+            record.end
+        );
+        ends.insert(record.fingerprint);
+        runs += 1;
+        assert!(runs < 4000, "TOO MANY {runs}");
+        for (number, decision) in record.decisions.iter().enumerate().skip(decisions_len) {
+            for thread in decision.alternatives().filter(|_| decision.is_explored) {
+                let preemptions = preemptions + u32::from(decision.is_preemption(thread));
+                if preemptions <= PREEMPTIONS_MAX {
+                    let mut deviations = plan.deviations.clone();
+                    deviations.0.push((number as u64, thread));
+                    pending.push((deviations, number + 1, preemptions));
+                }
+            }
+        }
+    }
+    (ends, runs)
+}
+
+/// Compares both explorations. Returns the numbers of runs: naive and pruned.
+fn compare(program: &SmallProgram) -> (u64, u64) {
+    let (sweep, naive_seen) = sweep_of(program);
+    let (naive_ends, naive_runs) = explore_naively(&sweep);
+    let (sweep, seen) = sweep_of(program);
+    let report = sweep.run();
+    assert!(
+        report.finding.is_none() && report.is_complete,
+        "{program:?}: {report}"
+    );
+    let (naive_seen, seen) = (lock_of_test(&naive_seen).clone(), lock_of_test(&seen).clone());
+    let missing: Vec<_> = naive_seen.difference(&seen).collect();
+    assert!(missing.is_empty(), "{program:?} does not reach {missing:?}");
+    assert_eq!(
+        report.distinct,
+        naive_ends.len() as u64,
+        "distinct runs of {program:?}, {} of {naive_runs} schedules",
+        report.schedules
+    );
+    (naive_runs, report.schedules)
+}
+
+#[test]
+fn campaign() {
+    let from: u64 = std::env::var("FROM")
+        .ok()
+        .and_then(|t| t.parse().ok())
+        .unwrap_or(0);
+    let n: u64 = std::env::var("N").ok().and_then(|t| t.parse().ok()).unwrap_or(20);
+    let begun = std::time::Instant::now();
+    let mut bad = 0;
+    for seed in from..from + n {
+        let program = SmallProgram::random(seed);
+        println!("{seed} {program:?}");
+        let result = std::panic::catch_unwind(|| compare(&program));
+        match result {
+            Ok((a, b)) => println!("{seed} {a} {b} {:?} {program:?}", begun.elapsed()),
+            Err(e) => {
+                bad += 1;
+                println!(
+                    "{seed} BAD {}",
+                    e.downcast_ref::<String>().cloned().unwrap_or_default()
+                );
+            }
+        }
+    }
+    assert_eq!(bad, 0);
+}
