@@ -7,7 +7,6 @@ pub mod decoder;
 pub mod event_file;
 mod file_format;
 pub mod planted;
-pub mod race;
 #[cfg(test)]
 mod tests;
 

@@ -20,12 +20,12 @@ type CallResult = Result<Option<Receipt>, Error>;
 /// The open database of a scheduled program. Clones share it; each thread of the program has one.
 #[derive(Debug, Clone)]
 pub struct ScheduledDatabase {
-    shared: Arc<SharedDatabase>,
+    pub(super) shared: Arc<SharedDatabase>,
 }
 
 #[derive(Debug)]
-struct SharedDatabase {
-    db: TidalDb,
+pub(super) struct SharedDatabase {
+    pub(super) db: TidalDb,
     journal: Arc<CallJournal>,
 }
 

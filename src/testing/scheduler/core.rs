@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::decision::{Chooser, Decision, DecisionKind, DiskStep};
-use super::step::{Action, DISK, ObjectKey, Place, Step};
+use super::step::{Action, DISK, ObjectKey, Place, Step, THREAD_NUMBERS};
 use super::stuck::{Stuck, StuckKind, StuckThread};
 
 /// The largest number of threads of a run.
@@ -384,7 +384,7 @@ impl Scheduler {
 
     /// Makes the step of spawning. Returns the index of the new thread.
     pub(in crate::testing) fn register(&self, parent: usize, name: &str, place: Place) -> usize {
-        let mut state = self.step_on(self.lock(), parent, Action::Spawn, 0, place);
+        let mut state = self.step_on(self.lock(), parent, Action::Spawn, THREAD_NUMBERS, place);
         let id = mix(state.threads[parent].last_event, 0x7370_6177_6e);
         assert!(
             state.threads.len() < THREADS_MAX,

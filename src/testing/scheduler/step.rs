@@ -182,6 +182,9 @@ pub(in crate::testing) const DISK: u64 = 1;
 /// The object of the beginnings and ends of calls.
 pub(in crate::testing) const CALLS: u64 = 2;
 
+/// The object of the numbers of threads, which depend on the order of spawning.
+pub(in crate::testing) const THREAD_NUMBERS: u64 = 3;
+
 /// The number of low bits of an [`ObjectKey`] that hold the id of the object. The other bits hold the run.
 const ID_BITS: u32 = 40;
 
@@ -203,8 +206,8 @@ impl ObjectKey {
         if key != 0 && key & !mask == run {
             return key & mask;
         }
-        // The ids up to `CALLS` are not ids of objects in memory.
-        let id = (new_id() & mask).max(CALLS + 1);
+        // The ids up to `THREAD_NUMBERS` are not ids of objects in memory.
+        let id = (new_id() & mask).max(THREAD_NUMBERS + 1);
         self.0.store(run | id, Ordering::Relaxed);
         id
     }

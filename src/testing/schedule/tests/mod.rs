@@ -1,8 +1,11 @@
 //! Slices of the explorations, and the parts of a sweep.
 
+mod panics;
 mod pruning;
+mod real_threads;
 mod slices;
 mod sweeps;
+mod threads;
 
 use super::*;
 

@@ -1,0 +1,111 @@
+//! Six threads under random schedules, with panics of calls and with faults of the disk. Each case is deterministic.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::threads::{CaseCounts, CaseFault, ThreadsCase, crash_of_choice, get};
+use crate::testing::schedule::database::CallJournal;
+use crate::testing::scheduler::{self, Chooser, RandomBelow, RunEnd};
+use crate::testing::sim_disk::{ImageChoice, Side};
+use crate::testing::text::panic_text;
+use crate::testing::workload::Random;
+use crate::testing::{CrashPoint, SimDisk};
+
+/// The number of positions of each case at which a crash is checked.
+const POSITIONS_LEN: u64 = 3;
+/// More decisions than any case has.
+const DECISIONS_LEN: u64 = 4000;
+
+/// Runs a case under the random schedule of its seed, and checks crashes at some positions. Returns the fingerprint.
+fn run(case: ThreadsCase, counts: &Arc<CaseCounts>) -> u64 {
+    let mut random = Random::new(case.seed ^ 0x7363_6865_6475_6c65);
+    let mut at: Vec<u64> = (0..40).map(|_| random.below(DECISIONS_LEN)).collect();
+    at.sort_unstable();
+    let mut choices = Random::new(random.next_u64());
+    let below = RandomBelow(Box::new(move |len| choices.below(len as u64) as usize));
+    let disk = SimDisk::new();
+    let journal = CallJournal::new(disk.clone());
+    let body = {
+        let (disk, journal, counts) = (disk.clone(), Arc::clone(&journal), Arc::clone(counts));
+        move || case.run(&disk, &journal, &counts, |_| None)
+    };
+    let (record, result) = scheduler::run(Chooser::Random { below, at }, body);
+    let start = match (&record.end, result) {
+        (RunEnd::Completed, Some(Ok(start))) => start,
+        (RunEnd::Completed, Some(Err(payload))) => panic!("{case:?}: {}", panic_text(&*payload)),
+        (end, _) => panic!("{case:?}: {end:?}"),
+    };
+    let events = &journal.lock().events;
+    let recording = disk.recording();
+    let mut images = recording.images();
+    let mut positions = BTreeSet::from([recording.len()]);
+    positions.extend((0..POSITIONS_LEN).map(|_| start + random.below(recording.len() - start)));
+    for position in positions {
+        images.seek(position, Side::Before).unwrap();
+        let events_len = events.iter().take_while(|(at, _)| *at <= position).count();
+        let oracle = case.oracle(&events[..events_len]);
+        let seed = random.next_u64();
+        for choice in [
+            ImageChoice::All,
+            ImageChoice::Synced,
+            ImageChoice::Random { seed },
+        ] {
+            let image = images.image(&choice);
+            case.check(&image, crash_of_choice(&choice), &oracle, &mut random, counts);
+        }
+    }
+    record.fingerprint
+}
+
+/// The cases of these seeds, and their counts.
+fn run_all(seeds: std::ops::Range<u64>, faults: fn(&mut Random) -> Vec<CaseFault>) -> CaseCounts {
+    let counts = Arc::new(CaseCounts::default());
+    for seed in seeds {
+        run(ThreadsCase::of_seed(seed, faults), &counts);
+    }
+    Arc::into_inner(counts).unwrap()
+}
+
+#[test]
+fn the_cases_have_a_panic_at_each_crash_point_and_each_fault() {
+    let seeds = 0..3 * CaseFault::panics(&mut Random::new(0)).len() as u64;
+    let cases: Vec<_> = seeds
+        .map(|seed| ThreadsCase::of_seed(seed, CaseFault::panics))
+        .collect();
+    for point in CrashPoint::ALL {
+        let is_at = |case: &&ThreadsCase| matches!(case.fault, CaseFault::PanicAt(at, _) if at == point);
+        assert_eq!(cases.iter().filter(is_at).count(), 3, "{point}");
+    }
+}
+
+#[test]
+fn a_case_has_the_same_run_each_time() {
+    let counts = Arc::new(CaseCounts::default());
+    for seed in [4, 14, 25] {
+        let case = ThreadsCase::of_seed(seed, CaseFault::panics);
+        assert_eq!(run(case, &counts), run(case, &counts));
+    }
+}
+
+/// Tests of more than a second, which the quick set leaves out.
+mod full {
+    use super::*;
+
+    #[test]
+    fn a_panic_at_a_crash_point_or_in_a_disk_operation_loses_no_acknowledged_call() {
+        let counts = run_all(0..33, CaseFault::panics);
+        assert!(
+            get(&counts.panicked) >= 15 && get(&counts.failed) >= 40 && get(&counts.nested) >= 300,
+            "{counts:?}"
+        );
+    }
+
+    #[test]
+    fn a_full_disk_or_a_failing_operation_loses_no_acknowledged_call() {
+        let counts = run_all(0..24, CaseFault::errors);
+        assert!(
+            get(&counts.failed) >= 40 && get(&counts.nested) >= 200,
+            "{counts:?}"
+        );
+    }
+}
