@@ -484,7 +484,8 @@ impl<'a> Explorer<'a> {
                     self.add_faults(pending, run, index, disk_step.fingerprint);
                 }
             }
-            let Some((number, decision)) = decisions.next().filter(|(_, decision)| decision.step < end)
+            // At the decision that resumes the thread, another choice still lets another thread conflict.
+            let Some((number, decision)) = decisions.next().filter(|(_, decision)| decision.step <= end)
             else {
                 return;
             };
