@@ -385,7 +385,7 @@ impl Scheduler {
     /// Makes the step of spawning. Returns the index of the new thread.
     pub(in crate::testing) fn register(&self, parent: usize, name: &str, place: Place) -> usize {
         let mut state = self.step_on(self.lock(), parent, Action::Spawn, THREAD_NUMBERS, place);
-        let id = mix(state.threads[parent].last_event, 0x7370_6177_6e);
+        let id = mix(state.threads[parent].last_event, 0x0073_7061_776e);
         assert!(
             state.threads.len() < THREADS_MAX,
             "a scheduled program has at most {THREADS_MAX} threads"

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use crate::testing::lock::lock as lock_of_test;
+use crate::testing::lock::lock;
 use crate::testing::schedule::ScheduleSweep;
 use crate::testing::schedule::explore::Explorer;
 use crate::testing::schedule::finding::SchedulePlan;
@@ -60,7 +60,7 @@ impl SmallStep {
     /// Makes the step. Returns the value that it observes.
     fn run(self, objects: &Arc<SmallObjects>) -> u64 {
         const ORDER: Ordering = Ordering::SeqCst;
-        let lock = |index: usize| {
+        let lock_one = |index: usize| {
             objects.mutexes[index]
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
@@ -70,9 +70,9 @@ impl SmallStep {
             *value
         };
         match self {
-            Self::Lock(index) => increment(&mut lock(index)),
+            Self::Lock(index) => increment(&mut lock_one(index)),
             Self::LockAround(index, atomic) => {
-                let mut value = lock(index);
+                let mut value = lock_one(index);
                 let added = objects.atomics[atomic].fetch_add(1, ORDER);
                 10 * added + increment(&mut value)
             }
@@ -97,12 +97,12 @@ impl SmallStep {
             Self::WaitTimed => {
                 let is_zero = |value: &mut u64| *value == 0;
                 let waited =
-                    objects.wake_ups[0].wait_timeout_while(lock(0), Duration::from_millis(1), is_zero);
+                    objects.wake_ups[0].wait_timeout_while(lock_one(0), Duration::from_millis(1), is_zero);
                 let (value, timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
                 10 * *value + u64::from(timed_out)
             }
             Self::Wait => {
-                let mut value = lock(1);
+                let mut value = lock_one(1);
                 while *value == 0 {
                     value = objects.wake_ups[1]
                         .wait(value)
@@ -111,22 +111,22 @@ impl SmallStep {
                 *value
             }
             Self::WakeUnderLock => {
-                let mut value = lock(0);
+                let mut value = lock_one(0);
                 objects.wake_ups[0].notify_one();
                 increment(&mut value)
             }
             Self::WakeAfterLock => {
-                let value = increment(&mut lock(0));
+                let value = increment(&mut lock_one(0));
                 objects.wake_ups[0].notify_one();
                 value
             }
             Self::WakeAll => {
-                let value = increment(&mut lock(1));
+                let value = increment(&mut lock_one(1));
                 objects.wake_ups[1].notify_all();
                 value
             }
             Self::WakeOne => {
-                let value = increment(&mut lock(1));
+                let value = increment(&mut lock_one(1));
                 objects.wake_ups[1].notify_one();
                 value
             }
@@ -234,16 +234,15 @@ fn sweep_of(program: &SmallProgram) -> (ScheduleSweep, Arc<std::sync::Mutex<BTre
     let (all, program) = (Arc::clone(&seen), program.clone());
     let sweep = ScheduleSweep::of_threads("small", move || {
         let seen = program.run();
-        lock_of_test(&all).insert(seen);
+        lock(&all).insert(seen);
     });
     (sweep.preemptions_max(PREEMPTIONS_MAX), seen)
 }
 
 /// Runs every schedule with at most [`PREEMPTIONS_MAX`] preemptions. Returns the fingerprints of the ends, and the
-/// number of runs.
-fn explore_naively(sweep: &ScheduleSweep) -> (BTreeSet<u64>, u64) {
-    let mut explorer = Explorer::new(sweep);
-    explorer.prepare().expect("no preparation is needed");
+/// number of runs. `None` if they are more than `runs_max`.
+fn explore_naively(sweep: &ScheduleSweep, runs_max: u64) -> Option<(BTreeSet<u64>, u64)> {
+    let explorer = Explorer::new(sweep);
     let mut ends = BTreeSet::new();
     let mut pending = vec![(Deviations::default(), 0, 0)];
     let mut runs = 0;
@@ -260,7 +259,9 @@ fn explore_naively(sweep: &ScheduleSweep) -> (BTreeSet<u64>, u64) {
         );
         ends.insert(record.fingerprint);
         runs += 1;
-        assert!(runs < 20_000, "TOO MANY {runs}");
+        if runs > runs_max {
+            return None;
+        }
         for (number, decision) in record.decisions.iter().enumerate().skip(decisions_len) {
             for thread in decision.alternatives().filter(|_| decision.is_explored) {
                 let preemptions = preemptions + u32::from(decision.is_preemption(thread));
@@ -272,20 +273,21 @@ fn explore_naively(sweep: &ScheduleSweep) -> (BTreeSet<u64>, u64) {
             }
         }
     }
-    (ends, runs)
+    Some((ends, runs))
 }
 
-/// Compares both explorations. Returns the numbers of runs: naive and pruned.
-fn compare(program: &SmallProgram) -> (u64, u64) {
+/// Compares both explorations. Returns the numbers of runs, naive and pruned. `None` if the naive ones are more than
+/// `runs_max`.
+fn compare(program: &SmallProgram, runs_max: u64) -> Option<(u64, u64)> {
     let (sweep, naive_seen) = sweep_of(program);
-    let (naive_ends, naive_runs) = explore_naively(&sweep);
+    let (naive_ends, naive_runs) = explore_naively(&sweep, runs_max)?;
     let (sweep, seen) = sweep_of(program);
     let report = sweep.run();
     assert!(
         report.finding.is_none() && report.is_complete,
         "{program:?}: {report}"
     );
-    let (naive_seen, seen) = (lock_of_test(&naive_seen).clone(), lock_of_test(&seen).clone());
+    let (naive_seen, seen) = (lock(&naive_seen).clone(), lock(&seen).clone());
     let missing: Vec<_> = naive_seen.difference(&seen).collect();
     assert!(missing.is_empty(), "{program:?} does not reach {missing:?}");
     assert_eq!(
@@ -294,32 +296,64 @@ fn compare(program: &SmallProgram) -> (u64, u64) {
         "distinct runs of {program:?}, {} of {naive_runs} schedules",
         report.schedules
     );
-    (naive_runs, report.schedules)
+    Some((naive_runs, report.schedules))
 }
 
 #[test]
-fn campaign() {
-    let from: u64 = std::env::var("FROM")
-        .ok()
-        .and_then(|t| t.parse().ok())
-        .unwrap_or(0);
-    let n: u64 = std::env::var("N").ok().and_then(|t| t.parse().ok()).unwrap_or(20);
-    let begun = std::time::Instant::now();
-    let mut bad = 0;
-    for seed in from..from + n {
-        let program = SmallProgram::random(seed);
-        println!("{seed} {program:?}");
-        let result = std::panic::catch_unwind(|| compare(&program));
-        match result {
-            Ok((a, b)) => println!("{seed} {a} {b} {:?} {program:?}", begun.elapsed()),
-            Err(e) => {
-                bad += 1;
-                println!(
-                    "{seed} BAD {}",
-                    e.downcast_ref::<String>().cloned().unwrap_or_default()
-                );
-            }
+fn the_exploration_reaches_every_end_of_a_timed_wait_next_to_a_notification() {
+    use SmallStep::{WaitTimed, WakeUnderLock};
+    let program = SmallProgram(vec![vec![WakeUnderLock], vec![WaitTimed]]);
+    assert!(compare(&program, 1000).is_some());
+}
+
+#[test]
+fn the_exploration_reaches_every_end_if_a_third_thread_conflicts_first() {
+    use SmallStep::{Add, Write};
+    let writers = vec![vec![Add(0)], vec![Add(1), Write(0)], vec![Add(1), Write(0)]];
+    assert!(compare(&SmallProgram(writers), 5000).is_some());
+}
+
+/// Tests of more than a second, which the quick set leaves out.
+mod full {
+    use super::*;
+
+    #[test]
+    fn the_exploration_reaches_every_end_of_programs_with_each_kind_of_step() {
+        use SmallStep::{Add, Load, Lock, LockAround, Read, Spawn, TryLock, Wait, WakeAll, WakeOne, Write};
+        let programs = [
+            vec![vec![Lock(0), Lock(1)], vec![LockAround(1, 0), Load(0)]],
+            vec![vec![Read(0), Add(0)], vec![Write(0), Load(0)]],
+            vec![vec![Read(0)], vec![Read(0)], vec![Write(0)]],
+            vec![vec![TryLock(0)], vec![Lock(0)], vec![TryLock(0)]],
+            vec![vec![Wait], vec![WakeAll]],
+            vec![vec![Wait], vec![WakeOne], vec![Add(0)]],
+            vec![vec![Spawn(0)], vec![Add(0), Spawn(1)]],
+            vec![
+                vec![LockAround(1, 0)],
+                vec![TryLock(1), Write(0)],
+                vec![Lock(1), Write(0)],
+            ],
+        ];
+        for program in programs {
+            let program = SmallProgram(program);
+            assert!(compare(&program, 20_000).is_some(), "{program:?}");
         }
     }
-    assert_eq!(bad, 0);
+
+    #[test]
+    fn the_exploration_reaches_every_end_of_random_programs() {
+        let (mut compared, mut naive, mut pruned) = (0, 0, 0);
+        for seed in 0..60 {
+            let program = SmallProgram::random(seed);
+            if let Some((naive_runs, pruned_runs)) = compare(&program, 300) {
+                compared += 1;
+                naive += naive_runs;
+                pruned += pruned_runs;
+            }
+        }
+        assert!(
+            compared >= 20 && pruned * 2 < naive,
+            "{compared} programs: {pruned} of {naive} schedules"
+        );
+    }
 }
