@@ -1,15 +1,18 @@
 //! Six threads under random schedules, with panics of calls and with faults of the disk. Each case is deterministic.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use super::threads::{CaseCounts, CaseFault, ThreadsCase, crash_of_choice, get};
 use crate::testing::schedule::database::CallJournal;
-use crate::testing::scheduler::{self, Chooser, RandomBelow, RunEnd};
-use crate::testing::sim_disk::{ImageChoice, Side};
+use crate::testing::scheduler::{self, Chooser, Deviations, RandomBelow, RunEnd};
+use crate::testing::sim_disk::{DiskOperationKind, Fault, ImageChoice, Side};
+use crate::testing::sweep::DB_DIR;
 use crate::testing::text::panic_text;
-use crate::testing::workload::Random;
+use crate::testing::workload::{Random, Session};
 use crate::testing::{CrashPoint, SimDisk};
+use crate::{Background, TidalDb};
 
 /// The number of positions of each case at which a crash is checked.
 const POSITIONS_LEN: u64 = 3;
@@ -85,6 +88,25 @@ fn a_case_has_the_same_run_each_time() {
         let case = ThreadsCase::of_seed(seed, CaseFault::panics);
         assert_eq!(run(case, &counts), run(case, &counts));
     }
+}
+
+#[test]
+fn different_faults_of_one_operation_have_different_fingerprints() {
+    let fingerprint = |fault: Fault| {
+        let disk = SimDisk::new();
+        disk.fail_next(DiskOperationKind::Write, fault);
+        let options = ThreadsCase::of_seed(0, CaseFault::errors).setup();
+        let options = options.options(&Session::first());
+        let options = options.background(Background::Caller).files(Arc::new(disk));
+        let body = move || drop(TidalDb::open(DB_DIR, options).unwrap_err());
+        scheduler::run(Chooser::planned(Deviations::default()), body)
+            .0
+            .fingerprint
+    };
+    let before = Fault::ErrorBefore(ErrorKind::Other);
+    let midway = Fault::ErrorMidway(1, ErrorKind::Other);
+    assert_eq!(fingerprint(before), fingerprint(before));
+    assert_ne!(fingerprint(before), fingerprint(midway));
 }
 
 /// Tests of more than a second, which the quick set leaves out.

@@ -163,9 +163,9 @@ impl ThreadsCase {
             // Different weights distinguish the events of the threads.
             for operation in &mut frames {
                 if let Operation::Record { events, .. } = operation {
-                    events
-                        .iter_mut()
-                        .for_each(|event| event.weight += salt as f64 / 16_384.0);
+                    for event in events {
+                        event.weight += salt as f64 / 16_384.0;
+                    }
                 }
             }
             frames
@@ -219,13 +219,17 @@ impl ThreadsCase {
                                     self.fault.begin(&disk);
                                 }
                                 make_call(call, &database, &counts);
-                                after_call.iter().for_each(|after_call| after_call(&mut random));
+                                if let Some(after_call) = &after_call {
+                                    after_call(&mut random);
+                                }
                             }
                         });
                     })
                 })
                 .collect();
-            threads.into_iter().for_each(|thread| thread.join().unwrap());
+            for thread in threads {
+                thread.join().unwrap();
+            }
         };
         match self.fault {
             CaseFault::PanicAt(point, crossings) => {
