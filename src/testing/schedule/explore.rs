@@ -54,15 +54,6 @@ struct PreemptedStep {
     object: u64,
     /// The number of steps of each thread before it.
     events: Vec<u64>,
-    /// One bit for each thread that can continue instead.
-    candidates: u32,
-}
-
-impl Pending {
-    /// The thread of the last deviation.
-    fn chosen(&self) -> usize {
-        self.plan.deviations.0.last().map_or(0, |&(_, thread)| thread)
-    }
 }
 
 impl PreemptedStep {
@@ -428,7 +419,7 @@ impl<'a> Explorer<'a> {
             *last = last.max(access);
             let deferred = self.deferred.remove(&object).unwrap_or_default();
             for (step, pending) in deferred {
-                if self.is_needed(&step, pending.chosen()) {
+                if self.is_needed(&step) {
                     self.push(pending);
                 } else {
                     self.deferred.entry(object).or_default().push((step, pending));
@@ -437,15 +428,14 @@ impl<'a> Explorer<'a> {
         }
     }
 
-    /// Returns true if the thread `chosen` can lead to a step that conflicts with the preempted one: if it can still make
-    /// such a step itself, or if another thread can that cannot run yet.
-    fn is_needed(&self, step: &PreemptedStep, chosen: usize) -> bool {
+    /// Returns true if another thread can still make a step that conflicts with the preempted one. Any thread may continue
+    /// then, because it can lead to such a step without a further preemption.
+    fn is_needed(&self, step: &PreemptedStep) -> bool {
         let threads = self.accesses.get(&step.object).into_iter().flatten().enumerate();
-        let mut conflicting = threads.filter(|&(thread, last)| {
+        threads.into_iter().any(|(thread, last)| {
             let events = step.events.get(thread).copied().unwrap_or(0);
             thread != step.thread && last.conflicting(step.action) > events
-        });
-        conflicting.any(|(thread, _)| thread == chosen || step.candidates & 1 << thread == 0)
+        })
     }
 
     /// Adds the schedules that differ from this run in one more choice.
@@ -522,7 +512,6 @@ impl<'a> Explorer<'a> {
                         action,
                         object,
                         events: decision.events.clone(),
-                        candidates: decision.candidates,
                     }),
                     _ => None,
                 };
@@ -542,7 +531,7 @@ impl<'a> Explorer<'a> {
                 };
                 let is_known = !decision.is_timer(thread) || self.fired.contains(&thread);
                 match step {
-                    Some(step) if is_known && !self.is_needed(&step, thread) => {
+                    Some(step) if is_known && !self.is_needed(&step) => {
                         self.deferred
                             .entry(step.object)
                             .or_default()

@@ -53,10 +53,11 @@ impl Action {
         }
     }
 
-    /// Returns true if the action releases a lock. Another thread cannot take the lock before it, so only the attempt of
-    /// another thread to take the lock without waiting conflicts with it.
+    /// Returns true if the action releases a mutex. Another thread cannot take the mutex before it, so only the attempt of
+    /// another thread to take it without waiting conflicts with it. A lock for readers and writers differs: the attempt
+    /// of a writer blocks new readers.
     pub(in crate::testing) fn is_unlock(self) -> bool {
-        matches!(self, Self::Unlock | Self::ReadUnlock | Self::WriteUnlock)
+        self == Self::Unlock
     }
 
     /// Returns true if the order of two actions of two threads on one object can matter.

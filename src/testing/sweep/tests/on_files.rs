@@ -224,7 +224,7 @@ fn a_missing_call_in_flight_or_a_wrong_checkpoint_is_a_failure_at_each_crash_poi
     let setup = CrashSweep::standard(SEED, 4).setup;
     let location = setup.location_on_disk(&SimDisk::new(), Session::first());
     let db = setup.open(&location).unwrap();
-    let state = state::RecoveredState::of(&db).unwrap();
+    let state = RecoveredState::of(&db).unwrap();
     let journal = journal::Journal::new(journal::OracleSnapshot::first(setup.oracle()));
     let verdict = journal.last().1.oracle.check(CrashKind::ProcessCrash, &db);
     let operations = Workload::standard(SEED, 40).operations;
