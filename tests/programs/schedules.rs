@@ -8,7 +8,7 @@
 //! `--help` lists the options. Exit status: 0 without a finding, 1 with one, 2 if an option is wrong.
 #![allow(
     clippy::disallowed_methods,
-    reason = "a program that measures time and writes its own result file"
+    reason = "a program that measures time, starts threads and writes its own result file"
 )]
 
 use std::collections::HashSet;
@@ -16,8 +16,9 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use tidaldb::Durability;
@@ -34,6 +35,7 @@ struct ScheduleArguments {
     runs: u64,
     workers: usize,
     time: Duration,
+    ends_at_finding: bool,
     file: Option<PathBuf>,
     replay: Option<String>,
 }
@@ -67,6 +69,7 @@ fn arguments() -> Result<ScheduleArguments, ExitCode> {
             100_000,
             "starts no program after this time; fractions are legal",
         )
+        .option("--first", "", "ends at the first finding")
         .option(
             "--file PATH",
             "",
@@ -102,6 +105,7 @@ fn arguments() -> Result<ScheduleArguments, ExitCode> {
             runs: given.number("--runs", 1..=u64::MAX)?,
             workers: given.number("--workers", 1..=64)? as usize,
             time: given.minutes("--minutes")?,
+            ends_at_finding: given.has("--first"),
             file: given.path("--file"),
             replay: given
                 .texts("--replay")
@@ -259,37 +263,29 @@ fn explore(arguments: &ScheduleArguments) -> ExitCode {
     let mut sweeps = sweeps(arguments);
     let all = sweeps.len();
     sweeps.retain(|sweep| !done.contains(&sweep.description()));
+    let left = sweeps.len() as u64;
     let live = LiveLine::stderr();
-    let (started, next) = (Instant::now(), AtomicUsize::new(0));
-    let totals = Mutex::new((ScheduleTotals::default(), Vec::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..arguments.workers {
-            scope.spawn(|| {
-                while started.elapsed() < arguments.time {
-                    let Some(sweep) = sweeps.get(next.fetch_add(1, Ordering::Relaxed)) else {
-                        return;
-                    };
-                    let report = sweep.run();
-                    let mut totals = totals.lock().expect("no worker panics");
-                    totals.0.add(&report);
-                    if report.finding.is_some() {
-                        live.clear();
-                        println!("{report}");
-                        totals.1.push(report);
-                    } else if let Some(path) = &arguments.file {
-                        let file = OpenOptions::new().create(true).append(true).open(path);
-                        let written = file.and_then(|mut file| writeln!(file, "{report}"));
-                        written.expect("the result file can be written");
-                    }
-                    let (part, all) = (totals.0.programs, sweeps.len() as u64);
-                    let status = LiveStatus::of_parts("exploring", part, all, started.elapsed());
-                    live.show(&status.count(totals.0.schedules, "schedules"));
-                }
-            });
+    let started = Instant::now();
+    let reports = start_workers(sweeps, arguments, started);
+    let (mut totals, mut findings_len) = (ScheduleTotals::default(), 0);
+    for report in reports {
+        totals.add(&report);
+        if report.finding.is_some() {
+            live.clear();
+            println!("{report}");
+            findings_len += 1;
+            if arguments.ends_at_finding {
+                break;
+            }
+        } else if let Some(path) = &arguments.file {
+            let file = OpenOptions::new().create(true).append(true).open(path);
+            let written = file.and_then(|mut file| writeln!(file, "{report}"));
+            written.expect("the result file can be written");
         }
-    });
+        let status = LiveStatus::of_parts("exploring", totals.programs, left, started.elapsed());
+        live.show(&status.count(totals.schedules, "schedules"));
+    }
     live.clear();
-    let (totals, findings) = totals.into_inner().expect("no worker panicked");
     println!(
         "{} of {all} programs explored ({} were done before): {} schedules, {} of them with a fault, {} equal ones not \
          run, {} steps; {} images recovered, {} judged, {} wrong; {:.0} s",
@@ -301,12 +297,34 @@ fn explore(arguments: &ScheduleArguments) -> ExitCode {
         totals.steps,
         totals.images,
         totals.judged,
-        findings.len(),
+        findings_len,
         started.elapsed().as_secs_f64()
     );
-    if findings.is_empty() {
+    if findings_len == 0 {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     }
+}
+
+/// Starts the threads that explore the programs, and returns the reports of these threads. The end of the process ends
+/// the threads.
+fn start_workers(
+    sweeps: Vec<ScheduleSweep>,
+    arguments: &ScheduleArguments,
+    started: Instant,
+) -> Receiver<ScheduleReport> {
+    let (sender, reports) = mpsc::channel();
+    let next = Arc::new((sweeps, AtomicUsize::new(0)));
+    for _ in 0..arguments.workers {
+        let (sender, next, time) = (sender.clone(), Arc::clone(&next), arguments.time);
+        std::thread::spawn(move || {
+            let (sweeps, next) = &*next;
+            while started.elapsed() < time
+                && let Some(sweep) = sweeps.get(next.fetch_add(1, Ordering::Relaxed))
+                && sender.send(sweep.run()).is_ok()
+            {}
+        });
+    }
+    reports
 }
