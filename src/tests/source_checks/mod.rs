@@ -11,6 +11,7 @@ pub(crate) mod limits;
 mod modules;
 mod names;
 mod packages;
+mod planted;
 mod process_state;
 mod seam;
 mod words;
@@ -50,6 +51,7 @@ const RULES: &[Rule] = &[
     packages::LINTS,
     packages::SAFE_SOURCES,
     packages::OTHER_PACKAGES,
+    planted::RULE,
     words::RULE,
     documents::RULE,
 ];

@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::changes::PlantedChange;
+use crate::planted_changes::PlantedChange;
 
 /// The copied files and folders.
 const COPIED: [&str; 4] = ["Cargo.toml", "README.md", "src", "tests/programs"];
@@ -59,7 +59,8 @@ impl EngineCopy {
         let planted = change.apply(&text);
         let planted =
             planted.map_err(|places_len| format!("the lines before the change occur {places_len} times"))?;
-        let write = |text: &str| fs::write(&changed, text).map_err(|error| format!("{}: {error}", change.file));
+        let write =
+            |text: &str| fs::write(&changed, text).map_err(|error| format!("{}: {error}", change.file));
         write(&planted)?;
         let built = self.build("changed");
         write(&text)?;
@@ -72,8 +73,10 @@ impl EngineCopy {
             .current_dir(self.dir.join("source"))
             .args(["build", "--quiet", "--offline", "--features", "test-utils"])
             .args(["--example", "schedules"])
-            // The runs take longer than the builds, but not by much.
+            // The runs take longer than the builds, but not by much. An optimization of the whole crate would make a
+            // build long.
             .args(["--config", "profile.dev.opt-level=1"])
+            .args(["--config", "profile.dev.lto=\"off\""])
             .args(["--config", "profile.dev.debug=false"])
             .env("CARGO_TARGET_DIR", &output)
             .env("RUSTFLAGS", "-Awarnings")
@@ -113,7 +116,11 @@ fn copy_all(from: &Path, to: &Path) -> io::Result<()> {
     let mut text = fs::read_to_string(from)?;
     if from.ends_with("Cargo.toml") {
         // The program needs no dependency.
-        text = text.lines().filter(|line| !line.starts_with("fjall = ")).collect::<Vec<_>>().join("\n");
+        text = text
+            .lines()
+            .filter(|line| !line.starts_with("fjall = "))
+            .collect::<Vec<_>>()
+            .join("\n");
     }
     if fs::read_to_string(to).is_ok_and(|old| old == text) {
         return Ok(());

@@ -15,12 +15,17 @@
 //!
 //! It prints a row for each change. `--help` lists the options. Exit status: 0 if every change was found, 1 if not,
 //! 2 if an option is wrong.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "copies sources, runs programs and measures time"
+)]
 
-mod changes;
 #[path = "../../../src/testing/lab/command_line.rs"]
 mod command_line;
 mod engine_copy;
 mod exploration;
+#[path = "../../../src/tests/planted_changes.rs"]
+mod planted_changes;
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -28,9 +33,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use crate::changes::PlantedChange;
 use crate::command_line::CommandLine;
 use crate::engine_copy::EngineCopy;
+use crate::planted_changes::PlantedChange;
 
 /// The time of the exploration of the unchanged engine.
 const UNCHANGED_TIME: Duration = Duration::from_secs(20);
@@ -46,9 +51,21 @@ struct PlantArguments {
 fn arguments() -> Result<PlantArguments, ExitCode> {
     let line = CommandLine::new("planted_schedules [OPTIONS]")
         .option("--only NAME", "", "plants only this change; may be repeated")
-        .option("--list", "", "prints the names of the changes and the promises that they break")
-        .option("--minutes N", 5, "the time to find each change; fractions are legal")
-        .option("--workers N", 2, "the number of programs that are explored at the same time")
+        .option(
+            "--list",
+            "",
+            "prints the names of the changes and the promises that they break",
+        )
+        .option(
+            "--minutes N",
+            5,
+            "the time to find each change; fractions are legal",
+        )
+        .option(
+            "--workers N",
+            2,
+            "the number of programs that are explored at the same time",
+        )
         .option(
             "--file PATH",
             "",
@@ -57,15 +74,20 @@ fn arguments() -> Result<PlantArguments, ExitCode> {
     line.of_process(|given| {
         let mut changes = PlantedChange::all();
         let only = given.texts("--only");
-        if let Some(unknown) = only.iter().find(|name| changes.iter().all(|change| change.name != **name)) {
-            return Err(format!("no change has the name {unknown}; --list shows the names"));
+        if let Some(unknown) = only
+            .iter()
+            .find(|name| changes.iter().all(|change| change.name != **name))
+        {
+            return Err(format!(
+                "no change has the name {unknown}; --list shows the names"
+            ));
         }
         changes.retain(|change| only.is_empty() || only.iter().any(|name| name == change.name));
         Ok(PlantArguments {
             changes,
             lists: given.has("--list"),
             time: given.minutes("--minutes")?,
-            workers: given.number("--workers", 1..=64)? as usize,
+            workers: given.number("--workers", 1..=64)?,
             file: given.path("--file"),
         })
     })
@@ -100,13 +122,19 @@ fn find_all(arguments: &PlantArguments) -> Result<usize, String> {
     let crate_dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let copied = crate_dir.canonicalize().and_then(EngineCopy::of);
     let copy = copied.map_err(|error| format!("cannot copy the crate: {error}"))?;
-    let rows = arguments.file.as_ref().and_then(|file| fs::read_to_string(file).ok());
+    let rows = arguments
+        .file
+        .as_ref()
+        .and_then(|file| fs::read_to_string(file).ok());
     let rows = rows.unwrap_or_default();
     eprintln!("unchanged engine");
     let unchanged = copy.build_unchanged()?;
     let control = exploration::explore(&unchanged, arguments.workers, UNCHANGED_TIME)?;
     if let Some(finding) = control.finding {
-        return Err(format!("the unchanged engine fails: {}\n{}", finding.failure, finding.line));
+        return Err(format!(
+            "the unchanged engine fails: {}\n{}",
+            finding.failure, finding.line
+        ));
     }
     println!("name | promise | finding | schedules | build s | run s | replay line");
     let mut failed_len = 0;
@@ -157,10 +185,16 @@ fn find(
     let replayed = exploration::replay(&changed, &finding.line)?;
     let kind = replayed.as_ref().map_or("no finding", |replayed| replayed.kind());
     if kind != finding.kind() {
-        return Err(format!("found {}, replayed {kind}: {}", finding.failure, finding.line));
+        return Err(format!(
+            "found {}, replayed {kind}: {}",
+            finding.failure, finding.line
+        ));
     }
     if let Some(other) = exploration::replay(unchanged, &finding.line)? {
-        return Err(format!("the unchanged engine fails too: {}\n{}", other.failure, finding.line));
+        return Err(format!(
+            "the unchanged engine fails too: {}\n{}",
+            other.failure, finding.line
+        ));
     }
     Ok(format!(
         "{} | {} | {} | {} | {build_seconds:.0} | {seconds:.1} | {}",

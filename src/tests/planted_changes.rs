@@ -1,9 +1,10 @@
-//! The planted changes of the engine's source, in `changes.txt`.
+//! The planted changes of the engine's source, which break the order of threads.
 //!
-//! A paragraph of that file is one change: its name, the promise that it breaks, the file, and then lines as in a
-//! patch. A line with a space before it is unchanged, one with `-` is removed, and one with `+` is added.
+//! A paragraph of `tests/planted_schedules/changes.txt` is one change: its name, the promise that it breaks, the file, and
+//! then lines as in a patch. A line with a space before it is unchanged, one with `-` is removed, and one with `+` is
+//! added.
 //!
-//! The tests of the crate include this file by its path, to check that every change still applies.
+//! This file uses only the standard library, because the package `tests/planted_schedules` includes it by its path.
 
 /// A change of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,13 +25,18 @@ impl PlantedChange {
     /// # Panics
     /// If the file is not legal.
     pub(crate) fn all() -> Vec<Self> {
-        include_str!("changes.txt").split("\n\n").map(Self::parse).collect()
+        include_str!("../../tests/planted_schedules/changes.txt")
+            .split("\n\n")
+            .map(Self::parse)
+            .collect()
     }
 
     fn parse(paragraph: &'static str) -> Self {
         let mut lines = paragraph.lines();
         let mut field = |name: &str| {
-            let value = lines.next().and_then(|line| line.strip_prefix(name)?.strip_prefix(": "));
+            let value = lines
+                .next()
+                .and_then(|line| line.strip_prefix(name)?.strip_prefix(": "));
             value.unwrap_or_else(|| panic!("a change without {name}: {paragraph}"))
         };
         let (name, promise, file) = (field("name"), field("promise"), field("file"));
