@@ -26,11 +26,14 @@ pub(crate) use crate::testing::scheduler::primitives::{RwLock, RwLockReadGuard, 
 pub(crate) use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 #[cfg(any(test, feature = "test-utils"))]
-pub(crate) use crate::testing::scheduler::primitives::{
-    AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64,
-};
+pub(crate) use crate::testing::scheduler::primitives::{AtomicBool, AtomicI64, AtomicU8};
 #[cfg(not(any(test, feature = "test-utils")))]
-pub(crate) use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64};
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8};
+
+#[cfg(any(test, feature = "test-utils"))]
+pub(crate) use crate::testing::scheduler::primitives::{AtomicU32, AtomicU64};
+#[cfg(not(any(test, feature = "test-utils")))]
+pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64};
 
 #[cfg(any(test, feature = "test-utils"))]
 pub(crate) use crate::testing::scheduler::primitives::{Builder, JoinHandle, sleep, yield_now};

@@ -1,8 +1,8 @@
 //! The rule for hooks.
 //!
 //! A production module depends on test builds only in its test modules and in the gated statements listed here. Each
-//! listed statement occurs once. These are the hooks, the module `testing`, and one statement in `src/sync.rs`. The
-//! lines of the seam in that file have a rule of their own. So tests run the production code.
+//! listed statement occurs once. These are the hooks and the module `testing`. The lines of the seam in
+//! `src/sync.rs` have a rule of their own. So tests run the production code.
 //!
 //! The rule reads lines and relies on the formatter: the first and the last line of an item have the same indentation.
 
@@ -66,11 +66,9 @@ pub(super) const RULE: Rule = Rule {
         "src/cohort/ledger.rs | hot.on_signal( | warm.increment(hot.on_signal( | below a step",
         "src/signals/ledger/core.rs | .append(frame | .other(frame | not between",
         "src/signals/ledger/core.rs | self.apply_cohorts(events) | self.other(events) | not between",
-        // The two other gated statements.
+        // The other gated statement.
         "src/lib.rs | <gate>\npub mod testing; |  | in - of src/lib.rs occurs 0 times",
         "src/lib.rs | <gate>\n |  | mentions `testing`",
-        "src/sync.rs | inherit(body); |  | in spawn of src/sync.rs occurs 0 times",
-        "src/sync.rs | let body = crate | let other = crate | not listed",
         // A line of the seam that does not select a name of the standard library for production builds, that selects
         // other names for test builds, that has no other half, or that is in another file.
         "src/sync.rs |  | <production gate>\npub(crate) use crate::a::B;\n<gate>\npub(crate) use std::a::B;\n | a cfg",
@@ -128,9 +126,7 @@ impl<'a> GatedStatement<'a> {
             }
         };
         let mut all: Vec<_> = HOOKS.trim().lines().map(|row| parse(row, None)).collect();
-        let inherit = "let body = crate::testing::crash_injector::inherit(body);";
         all.push(parse("testing src/lib.rs - - -", Some("pub mod testing;")));
-        all.push(parse("inherit src/sync.rs spawn - -", Some(inherit)));
         all
     }
 
