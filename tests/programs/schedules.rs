@@ -40,6 +40,13 @@ struct ScheduleArguments {
     replay: Option<String>,
 }
 
+impl ScheduleArguments {
+    /// Returns true if this set was chosen.
+    fn has(&self, set: &str) -> bool {
+        self.sets.iter().any(|given| given == set)
+    }
+}
+
 fn arguments() -> Result<ScheduleArguments, ExitCode> {
     let line = CommandLine::new("schedules [OPTIONS] [pairs] [listed] [random] [repeat]")
         .option(
@@ -122,15 +129,27 @@ const POLICIES: [Durability; 3] = [
     Durability::OperatingSystem,
 ];
 
-/// The sweeps of the chosen sets. All programs are explored with few preemptions before the first one is explored with
-/// more.
+/// The sweeps of the chosen sets. Each group of programs is explored with few preemptions before it is explored with more,
+/// and without faults before it is explored with faults. The next group begins one round later.
 fn sweeps(arguments: &ScheduleArguments) -> Vec<ScheduleSweep> {
     let mut sweeps = Vec::new();
-    for preemptions in 0..=arguments.preemptions_max {
-        sweeps.extend(sweeps_with(arguments, preemptions));
+    let groups = groups(arguments);
+    let levels = arguments.preemptions_max as usize + 1;
+    for round in 0..groups.len() + levels {
+        for (number, group) in groups.iter().enumerate() {
+            let Some(level) = round.checked_sub(number).filter(|level| *level < levels) else {
+                continue;
+            };
+            for has_faults in [false, true].into_iter().filter(|it| arguments.has_faults || !it) {
+                let bounded = group.iter().cloned().map(|sweep| {
+                    let sweep = sweep.preemptions_max(level as u32);
+                    sweep.faults(has_faults)
+                });
+                sweeps.extend(bounded);
+            }
+        }
     }
-    let has_random = arguments.sets.iter().any(|given| given == "random");
-    if has_random {
+    if arguments.has("random") {
         let seeds = (0..arguments.seeds).map(|number| arguments.first_seed.wrapping_add(number));
         sweeps.extend(seeds.map(|seed| {
             ScheduleSweep::of(Program::random(seed))
@@ -142,30 +161,29 @@ fn sweeps(arguments: &ScheduleArguments) -> Vec<ScheduleSweep> {
     sweeps
 }
 
-/// The sweeps of the pairs and the listed programs with at most this number of preemptions.
-fn sweeps_with(arguments: &ScheduleArguments, preemptions_max: u32) -> Vec<ScheduleSweep> {
-    let mut sweeps = Vec::new();
-    let has = |set: &str| arguments.sets.iter().any(|given| given == set);
-    let exhaustive = |program: Program, policy: usize| {
-        ScheduleSweep::of(program)
-            .durability(POLICIES[policy % POLICIES.len()])
-            .preemptions_max(preemptions_max)
-            .faults(arguments.has_faults)
+/// The groups of programs: the pairs under each policy, with a log in which nothing is due and one in which a checkpoint
+/// is, and the listed programs.
+fn groups(arguments: &ScheduleArguments) -> Vec<Vec<ScheduleSweep>> {
+    let mut groups = Vec::new();
+    let of = |program: Program, policy: usize| {
+        ScheduleSweep::of(program).durability(POLICIES[policy % POLICIES.len()])
     };
-    if has("pairs") {
-        for policy in 0..POLICIES.len() {
-            // A log in which nothing is due, and one in which a checkpoint is.
-            for frames_len in [1, 12] {
+    if arguments.has("pairs") {
+        for frames_len in [1, 12] {
+            for policy in 0..POLICIES.len() {
                 let pairs = Program::pairs(frames_len).into_iter();
-                sweeps.extend(pairs.map(|program| exhaustive(program, policy)));
+                groups.push(pairs.map(|program| of(program, policy)).collect());
             }
         }
     }
-    if has("listed") {
+    if arguments.has("listed") {
         let listed = Program::listed(12).into_iter().enumerate();
-        sweeps.extend(listed.map(|(index, program)| exhaustive(program, index)));
+        groups.insert(
+            groups.len().min(1),
+            listed.map(|(index, program)| of(program, index)).collect(),
+        );
     }
-    sweeps
+    groups
 }
 
 fn main() -> ExitCode {
@@ -188,7 +206,7 @@ fn main() -> ExitCode {
             }
         };
     }
-    if arguments.sets.iter().any(|set| set == "repeat") {
+    if arguments.has("repeat") {
         return repeat(&arguments);
     }
     explore(&arguments)

@@ -9,13 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::testing::SimDisk;
 use crate::testing::oracle::{OpId, Oracle};
 use crate::testing::scheduler::primitives::{Builder, JoinHandle};
-use crate::testing::scheduler::{Action, ManagedThread, unscheduled};
+use crate::testing::scheduler::{ManagedThread, StepAction, unscheduled};
 use crate::testing::sim_disk::Side;
 use crate::testing::text::error_chain;
 use crate::testing::workload::{Operation, STANDARD_NOW_MS, is_ahead_of_clock};
 use crate::{EntityId, Error, Receipt, SignalId, TidalDb};
 
-type CallResult = Result<Option<Receipt>, Error>;
+type NotedResult = Result<Option<Receipt>, Error>;
 
 /// The open database of a scheduled program. Clones share it; each thread of the program has one.
 #[derive(Debug, Clone)]
@@ -34,7 +34,7 @@ pub(super) struct SharedDatabase {
 pub(super) enum CallEvent {
     Begin(Arc<Operation>),
     /// The end of the call with this number.
-    End(usize, Arc<CallResult>),
+    End(usize, Arc<NotedResult>),
     /// A close succeeded. Frames up to this sequence number are durable.
     Closed(u64),
     /// The database reports the frames up to this sequence number as durable.
@@ -112,7 +112,7 @@ impl CallJournal {
     /// Makes the step at the beginning or the end of a call, and then notes it.
     fn step<T>(
         &self,
-        action: Action,
+        action: StepAction,
         (text, is_noted): (&Arc<str>, bool),
         note: impl FnOnce(&mut CallJournalContent, u64) -> T,
     ) -> T {
@@ -131,11 +131,11 @@ impl CallJournal {
         call: impl FnOnce() -> Result<T, Error>,
         end: impl FnOnce(&mut CallJournalContent, u64, N, &Result<T, Error>),
     ) -> Result<T, Error> {
-        let begun = self.step(Action::BeginCall, (text, is_noted), begin);
+        let begun = self.step(StepAction::BeginCall, (text, is_noted), begin);
         let panics = PanickedCall(self);
         let result = call();
         std::mem::forget(panics);
-        self.step(Action::EndCall, (text, is_noted), |content, position| {
+        self.step(StepAction::EndCall, (text, is_noted), |content, position| {
             if let Err(error) = &result
                 && let Some(failure) = content.wrong_error(error, self.disk.has_any_failure())
             {
@@ -233,7 +233,7 @@ impl ScheduledDatabase {
             content.calls_len += 1;
             (content.calls_len - 1, content.is_poisoned)
         };
-        let end = |content: &mut CallJournalContent, position, (call, was_poisoned), result: &CallResult| {
+        let end = |content: &mut CallJournalContent, position, (call, was_poisoned), result: &NotedResult| {
             if result.is_ok() && was_poisoned && (operation.is_frame() || operation.is_collection_change()) {
                 content.failures.push(format!(
                     "{operation} returned Ok after an earlier call reported a poisoned handle"
@@ -294,7 +294,7 @@ impl ScheduledDatabase {
 }
 
 /// The parts of a result that the oracle reads.
-fn copy_of(result: &CallResult) -> CallResult {
+fn copy_of(result: &NotedResult) -> NotedResult {
     match result {
         Ok(receipt) => Ok(*receipt),
         Err(error) if error.outcome_is_unknown() => Err(Error::OutcomeUnknown {

@@ -9,26 +9,20 @@
 //! later one.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::database::{CallJournal, CallJournalContent, ScheduledDatabase};
 use super::finding::{PlannedFault, ReplayedSchedule, ScheduleFinding, SchedulePlan};
-use super::judge::{CrashFailure, Judge};
+use super::judge::Judge;
 use super::report::ScheduleReport;
+use super::runner::{ProgramRunner, Run};
 use super::side_by_side::side_by_side;
 use super::sweep::ScheduleSweep;
-use crate::testing::SimDisk;
-use crate::testing::oracle::CrashKind;
-use crate::testing::scheduler::{self, Action, Step, primitives};
 use crate::testing::scheduler::{
-    Chooser, DecisionKind, Deviations, LastAccess, ManagedThread, RandomBelow, RunEnd, RunRecord,
+    Chooser, DecisionKind, Deviations, LastAccess, RandomBelow, ScheduledRun, Step, StepAction,
 };
-use crate::testing::sim_disk::{DiskOperation, Image, ImageChoice, IoFault, Recording};
-use crate::testing::sweep::{Failure, FailureKind, RecoveredState, Setup, failure_of, recover};
-use crate::testing::text::{error_chain, panic_text};
-use crate::testing::workload::{Random, Session};
-use crate::{Options, TidalDb};
+use crate::testing::sim_disk::{DiskOperation, IoFault};
+use crate::testing::sweep::{Failure, FailureKind};
+use crate::testing::workload::Random;
 
 /// The most preemptions of a random schedule.
 const RANDOM_PREEMPTIONS_MAX: u64 = 4;
@@ -50,7 +44,7 @@ struct PreemptedStep {
     /// The number of steps of all threads before it.
     step: usize,
     thread: usize,
-    action: Action,
+    action: StepAction,
     object: u64,
     /// The number of steps of each thread before it.
     events: Vec<u64>,
@@ -62,35 +56,10 @@ impl PreemptedStep {
     }
 }
 
-/// A run and its outcome.
-pub(super) struct Run {
-    pub(super) record: RunRecord,
-    recording: Recording,
-    /// A disk operation after the release of the directory's lock.
-    after_lock: Option<DiskOperation>,
-    journal: Arc<CallJournal>,
-    /// The result of the program, if it ended.
-    end: Option<ProgramEnd>,
-    panic: Option<String>,
-}
-
-/// The end of the program, before the database is dropped.
-#[derive(Default)]
-struct ProgramEnd {
-    /// The number of disk operations before the program.
-    start: u64,
-    /// The state in memory after the program, or the failure of reading it. `None` if a read need not succeed.
-    state: Option<Result<RecoveredState, Failure>>,
-    error: Option<String>,
-}
-
 /// See the [module](self).
-pub(super) struct Explorer<'a> {
+pub(super) struct ScheduleExplorer<'a> {
     sweep: &'a ScheduleSweep,
-    setup: Setup,
-    /// The disk before each run.
-    image: Image,
-    judge: Option<Judge>,
+    pub(super) runner: ProgramRunner<'a>,
     queue: Vec<Vec<Pending>>,
     /// The least number of preemptions with which each decision was made.
     seen: HashMap<(u64, u64), u32>,
@@ -106,13 +75,11 @@ pub(super) struct Explorer<'a> {
     begun: Instant,
 }
 
-impl<'a> Explorer<'a> {
+impl<'a> ScheduleExplorer<'a> {
     pub(super) fn new(sweep: &'a ScheduleSweep) -> Self {
         Self {
             sweep,
-            setup: sweep.setup.clone(),
-            image: Image::new(),
-            judge: None,
+            runner: ProgramRunner::new(sweep),
             queue: Vec::new(),
             seen: HashMap::new(),
             accesses: HashMap::new(),
@@ -126,15 +93,15 @@ impl<'a> Explorer<'a> {
 
     /// Runs all schedules within the bounds, until the first finding.
     pub(super) fn run(mut self) -> ScheduleReport {
-        if let Err(failure) = self.prepare() {
+        if let Err(failure) = self.runner.prepare() {
             let plan = SchedulePlan::default();
-            self.report.finding = Some(Box::new(ScheduleFinding::new(self.sweep, plan, failure)));
+            self.report.finding = Some(Box::new(ScheduleFinding::new(&self.sweep.text(), plan, failure)));
         } else if let Some((seed, schedules)) = self.sweep.bounds.random {
             self.run_random(seed, schedules);
         } else {
             self.run_all();
         }
-        if let Some(judge) = &self.judge {
+        if let Some(judge) = &self.runner.judge {
             self.report.images = judge.images_len();
             self.report.judged = judge.judged_len;
             self.report.left_out = judge.left_out;
@@ -146,15 +113,15 @@ impl<'a> Explorer<'a> {
 
     /// Runs one schedule.
     pub(super) fn replay(mut self, plan: SchedulePlan) -> Result<ReplayedSchedule, Box<ScheduleFinding>> {
-        let found = |failure| Box::new(ScheduleFinding::new(self.sweep, plan.clone(), failure));
-        self.prepare().map_err(found)?;
-        let run = self.run_plan(&plan);
-        let found = |failure| Box::new(ScheduleFinding::new(self.sweep, plan.clone(), failure));
+        let found = |failure| Box::new(ScheduleFinding::new(&self.sweep.text(), plan.clone(), failure));
+        self.runner.prepare().map_err(found)?;
+        let run = self.runner.run_plan(&plan);
+        let found = |failure| Box::new(ScheduleFinding::new(&self.sweep.text(), plan.clone(), failure));
         if !run.record.schedule_fits {
             let message = "the schedule does not fit the run: the program or the engine has changed";
             return Err(found(Failure::new(FailureKind::NeverReached, message)));
         }
-        match self.examine(&run) {
+        match self.runner.examine(&run) {
             Ok(()) => Ok(ReplayedSchedule::new(&run.record, &run.recording)),
             Err(failure) => {
                 let mut finding = found(failure);
@@ -162,184 +129,6 @@ impl<'a> Explorer<'a> {
                 Err(finding)
             }
         }
-    }
-
-    /// Makes the database before the program, and its oracle.
-    pub(super) fn prepare(&mut self) -> Result<(), Failure> {
-        if self.sweep.threads.is_some() {
-            return Ok(());
-        }
-        let disk = self.setup.new_disk();
-        let mut oracle = self.setup.oracle();
-        let location = self.setup.location_on_disk(&disk, Session::first());
-        let refused = |error| Failure::new(FailureKind::Refused, error_chain(&error));
-        let db = self.setup.open(&location).map_err(refused)?;
-        let before = self.sweep.program.iter().flat_map(|program| &program.before);
-        for operation in before {
-            let call = oracle.begin(operation);
-            oracle.ended(call, &operation.apply(&db));
-        }
-        drop(db);
-        drop(location);
-        self.image = disk.image(&ImageChoice::All);
-        let state = recover(&self.setup, &disk, &Session::first().recovery())?;
-        let verdict = state.check_against(&oracle, CrashKind::ProcessCrash);
-        if !verdict.is_ok() {
-            return Err(failure_of(&verdict));
-        }
-        oracle.reopened(&verdict);
-        self.judge = Some(Judge::new(
-            self.setup.clone(),
-            oracle,
-            self.sweep.bounds.images_max,
-        ));
-        Ok(())
-    }
-
-    fn options(&self) -> Options {
-        let session = Session::first().recovery();
-        self.setup.options(&session).background(self.sweep.background)
-    }
-
-    /// Runs the program once, under these choices.
-    fn run_once(&self, chooser: Chooser, fault: Option<PlannedFault>) -> Run {
-        let disk = SimDisk::from_image(&self.image);
-        if let Some(fault) = fault {
-            disk.fail_operation(fault.ordinal, fault.fault);
-        }
-        let journal = CallJournal::new(disk.clone());
-        let (work, options) = (Arc::clone(&self.sweep.work), self.options());
-        let options = options.files(Arc::new(disk.clone()));
-        let shared_journal = Arc::clone(&journal);
-        let program_disk = disk.clone();
-        let threads = self.sweep.threads.clone();
-        let program = move || -> Result<ProgramEnd, Failure> {
-            let thread = ManagedThread::current();
-            let explore = |is_explored| thread.iter().for_each(|thread| thread.set_explored(is_explored));
-            if let Some(threads) = threads {
-                explore(true);
-                threads();
-                return Ok(ProgramEnd::default());
-            }
-            let db = TidalDb::open(crate::testing::sweep::DB_DIR, options)
-                .map_err(|error| Failure::new(FailureKind::Refused, error_chain(&error)))?;
-            // The engine's threads run until they wait.
-            primitives::sleep(Duration::ZERO);
-            let start = program_disk.operations_len();
-            let database = ScheduledDatabase::new(db, shared_journal.clone());
-            explore(true);
-            let result = work(&database);
-            explore(false);
-            let CallJournalContent {
-                is_closing,
-                has_panic,
-                ..
-            } = *shared_journal.lock();
-            let is_readable = !is_closing && !has_panic;
-            let state = is_readable.then(|| RecoveredState::of(database.db()));
-            explore(true);
-            drop(database);
-            Ok(ProgramEnd {
-                start,
-                state,
-                error: result.err().map(|error| error_chain(&error)),
-            })
-        };
-        let (record, result) = scheduler::run(chooser, program);
-        let recording = disk.recording();
-        let (mut end, mut panic) = (None, None);
-        match result {
-            Some(Ok(Ok(program))) => end = Some(program),
-            Some(Ok(Err(failure))) => panic = Some(failure.to_string()),
-            Some(Err(payload)) => panic = Some(panic_text(&*payload)),
-            None => {}
-        }
-        Run {
-            record,
-            after_lock: disk.operation_after_lock(),
-            recording,
-            journal,
-            end,
-            panic,
-        }
-    }
-
-    pub(super) fn run_plan(&self, plan: &SchedulePlan) -> Run {
-        self.run_once(Chooser::planned(plan.deviations.clone()), plan.fault)
-    }
-
-    /// Checks a run.
-    fn examine(&mut self, run: &Run) -> Result<(), Failure> {
-        if let RunEnd::Stuck(stuck) = &run.record.end {
-            return Err(Failure::new(
-                FailureKind::Hang,
-                format_args!("{}: {stuck}", stuck.kind),
-            ));
-        }
-        if let Some(panic) = &run.panic {
-            return Err(Failure::new(FailureKind::Panicked, panic));
-        }
-        if let Some(operation) = &run.after_lock {
-            let message = format_args!("{operation} came after the release of the lock of the directory");
-            return Err(Failure::new(FailureKind::DropWrote, message));
-        }
-        let content = run.journal.lock();
-        if let Some(failure) = content.failures.first() {
-            return Err(Failure::new(FailureKind::CannotContinue, failure));
-        }
-        let Some(end) = &run.end else {
-            unreachable!("a program that did not end panicked or is stuck")
-        };
-        if let Some(error) = &end.error
-            && run
-                .recording
-                .operations()
-                .all(|operation| operation.error.is_none())
-        {
-            return Err(Failure::new(FailureKind::CannotContinue, error));
-        }
-        // A sweep without a database has none.
-        let Some(judge) = &mut self.judge else {
-            return Ok(());
-        };
-        match &end.state {
-            Some(Ok(state)) => {
-                let oracle = judge.oracle_after(&content.events);
-                let verdict =
-                    oracle.check_export(CrashKind::ProcessCrash, &state.export, state.last_sequence);
-                if !verdict.is_ok() {
-                    let Failure { kind, message } = failure_of(&verdict);
-                    return Err(Failure::new(
-                        kind,
-                        format_args!("in memory after the program: {message}"),
-                    ));
-                }
-            }
-            Some(Err(failure)) => return Err(failure.clone()),
-            None => {}
-        }
-        if !self.sweep.bounds.judges_images {
-            return Ok(());
-        }
-        let judged = judge.judge(&run.recording, &content.events, end.start);
-        judged.map_err(|crash| {
-            let CrashFailure {
-                failure: Failure { kind, message },
-                position,
-                image,
-            } = *crash;
-            let crash = if image == ImageChoice::All {
-                "crash"
-            } else {
-                "power loss"
-            };
-            let next = run.recording.operations().nth(position as usize);
-            let next = next.map_or_else(|| "the end of the run".to_owned(), ToString::to_string);
-            Failure::new(
-                kind,
-                format_args!("a {crash} before {next}, image {image}: {message}"),
-            )
-        })
     }
 
     fn is_over(&self) -> bool {
@@ -361,9 +150,9 @@ impl<'a> Explorer<'a> {
                 self.report.is_complete = false;
                 return;
             }
-            let run = self.run_plan(&pending.plan);
+            let run = self.runner.run_plan(&pending.plan);
             self.count(&run, pending.plan.fault.is_some());
-            if let Err(failure) = self.examine(&run) {
+            if let Err(failure) = self.runner.examine(&run) {
                 self.find(pending.plan, failure);
                 return;
             }
@@ -408,7 +197,7 @@ impl<'a> Explorer<'a> {
             .record
             .steps
             .iter()
-            .filter(|step| step.action == Action::Timer);
+            .filter(|step| step.action == StepAction::Timer);
         self.fired.extend(timers.map(|step| step.thread));
         for &((thread, object), access) in &run.record.accesses {
             let threads = self.accesses.entry(object).or_default();
@@ -581,7 +370,7 @@ impl<'a> Explorer<'a> {
     }
 
     fn run_random(&mut self, seed: u64, schedules: u64) {
-        let default = self.run_plan(&SchedulePlan::default());
+        let default = self.runner.run_plan(&SchedulePlan::default());
         for number in 0..schedules {
             if self.is_over() {
                 self.report.is_complete = false;
@@ -589,9 +378,9 @@ impl<'a> Explorer<'a> {
             }
             let mut random = Random::new(seed.wrapping_add(number));
             let fault = self.random_fault(&default, &mut random);
-            let run = self.run_once(random_chooser(&default, random), fault);
+            let run = self.runner.run_once(random_chooser(&default, random), fault);
             self.count(&run, fault.is_some());
-            if let Err(failure) = self.examine(&run) {
+            if let Err(failure) = self.runner.examine(&run) {
                 let plan = SchedulePlan {
                     deviations: deviations_of(&run.record),
                     fault,
@@ -604,18 +393,26 @@ impl<'a> Explorer<'a> {
 
     /// Runs the random schedule that follows from `seed`.
     pub(super) fn run_seed(mut self, seed: u64) -> Result<ReplayedSchedule, Box<ScheduleFinding>> {
-        let found = |failure| Box::new(ScheduleFinding::new(self.sweep, SchedulePlan::default(), failure));
-        self.prepare().map_err(found)?;
-        let default = self.run_plan(&SchedulePlan::default());
-        let run = self.run_once(random_chooser(&default, Random::new(seed)), None);
-        match self.examine(&run) {
+        let found = |failure| {
+            Box::new(ScheduleFinding::new(
+                &self.sweep.text(),
+                SchedulePlan::default(),
+                failure,
+            ))
+        };
+        self.runner.prepare().map_err(found)?;
+        let default = self.runner.run_plan(&SchedulePlan::default());
+        let run = self
+            .runner
+            .run_once(random_chooser(&default, Random::new(seed)), None);
+        match self.runner.examine(&run) {
             Ok(()) => Ok(ReplayedSchedule::new(&run.record, &run.recording)),
             Err(failure) => {
                 let plan = SchedulePlan {
                     deviations: deviations_of(&run.record),
                     fault: None,
                 };
-                Err(Box::new(ScheduleFinding::new(self.sweep, plan, failure)))
+                Err(Box::new(ScheduleFinding::new(&self.sweep.text(), plan, failure)))
             }
         }
     }
@@ -652,9 +449,9 @@ impl<'a> Explorer<'a> {
                 smaller.push(without);
             }
             for candidate in smaller {
-                let run = self.run_plan(&candidate);
-                self.judge.iter_mut().for_each(Judge::forget);
-                if let Err(found) = self.examine(&run)
+                let run = self.runner.run_plan(&candidate);
+                self.runner.judge.iter_mut().for_each(Judge::forget);
+                if let Err(found) = self.runner.examine(&run)
                     && found.kind == failure.kind
                 {
                     // A deviation that did not fit has no effect.
@@ -668,12 +465,12 @@ impl<'a> Explorer<'a> {
                 }
             }
         }
-        self.judge.iter_mut().for_each(Judge::forget);
-        let run = self.run_plan(&plan);
-        if let Err(last) = self.examine(&run) {
+        self.runner.judge.iter_mut().for_each(Judge::forget);
+        let run = self.runner.run_plan(&plan);
+        if let Err(last) = self.runner.examine(&run) {
             failure = last;
         }
-        let mut finding = ScheduleFinding::new(self.sweep, plan, failure);
+        let mut finding = ScheduleFinding::new(&self.sweep.text(), plan, failure);
         finding.deviations_before = before;
         finding.steps = side_by_side(&run.record);
         self.report.finding = Some(Box::new(finding));
@@ -686,9 +483,9 @@ pub(super) fn operation_of(
     plan: &SchedulePlan,
     ordinal: u64,
 ) -> Option<DiskOperation> {
-    let mut explorer = Explorer::new(sweep);
-    explorer.prepare().ok()?;
-    let run = explorer.run_plan(plan);
+    let mut runner = ProgramRunner::new(sweep);
+    runner.prepare().ok()?;
+    let run = runner.run_plan(plan);
     run.recording.operations().nth(ordinal as usize).cloned()
 }
 
@@ -710,7 +507,7 @@ fn random_chooser(default: &Run, mut random: Random) -> Chooser {
 }
 
 /// The deviations of a run from the default.
-fn deviations_of(record: &RunRecord) -> Deviations {
+fn deviations_of(record: &ScheduledRun) -> Deviations {
     let decisions = record.decisions.iter().enumerate();
     let deviating = decisions.filter(|(_, decision)| decision.chosen != decision.default);
     Deviations(

@@ -61,6 +61,8 @@ mod judge;
 mod program;
 mod programs;
 mod report;
+mod run;
+mod runner;
 mod side_by_side;
 mod sweep;
 #[cfg(test)]
@@ -69,7 +71,7 @@ mod tests;
 pub use crate::testing::scheduler::primitives;
 pub use database::ScheduledDatabase;
 pub use finding::{ReplayedSchedule, ScheduleFinding};
-pub use program::{Program, ThreadCall};
+pub use program::{Program, ProgramCall};
 pub use report::ScheduleReport;
 pub use sweep::ScheduleSweep;
 

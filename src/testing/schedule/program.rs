@@ -13,7 +13,7 @@ use crate::{EntityId, Error};
 /// A call of a thread.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-pub enum ThreadCall {
+pub enum ProgramCall {
     /// A call whose effect the oracle checks.
     Apply(Operation),
     /// [`ScheduledDatabase::close`].
@@ -38,10 +38,10 @@ pub struct Program {
     /// The operations before the threads start.
     pub before: Vec<Operation>,
     /// The calls of each thread.
-    pub threads: Vec<Vec<ThreadCall>>,
+    pub threads: Vec<Vec<ProgramCall>>,
 }
 
-impl ThreadCall {
+impl ProgramCall {
     /// Makes the call. An error that the run explains is no failure.
     pub(super) fn run(&self, database: &ScheduledDatabase) {
         let result = match self {
@@ -57,7 +57,7 @@ impl ThreadCall {
 impl Program {
     /// Runs the calls of each thread on a thread of its own, and waits for all threads.
     pub(super) fn run(&self, database: &ScheduledDatabase) {
-        let spawn = |(index, calls): (usize, &Vec<ThreadCall>)| {
+        let spawn = |(index, calls): (usize, &Vec<ProgramCall>)| {
             let calls = calls.clone();
             database.spawn(&format!("thread {}", index + 1), move |database| {
                 calls.iter().for_each(|call| call.run(&database));
@@ -76,7 +76,7 @@ impl Program {
     }
 }
 
-impl fmt::Display for ThreadCall {
+impl fmt::Display for ProgramCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Apply(operation) => operation.fmt(f),
@@ -86,7 +86,7 @@ impl fmt::Display for ThreadCall {
     }
 }
 
-impl FromStr for ThreadCall {
+impl FromStr for ProgramCall {
     type Err = ParseOperationError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {

@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use super::program::{Program, ThreadCall};
+use super::program::{Program, ProgramCall};
 use crate::testing::workload::{Random, Workload};
 
 /// The calls of which every pair is explored. Batches come first, because they rotate the log.
@@ -117,11 +117,11 @@ impl Program {
         let mut threads = vec![Vec::new(); threads_len];
         for operation in rest.into_iter().take(4 * threads_len) {
             let thread = random.below(threads_len as u64) as usize;
-            threads[thread].push(ThreadCall::Apply(operation));
+            threads[thread].push(ProgramCall::Apply(operation));
         }
         let thread = random.below(threads_len as u64) as usize;
         if random.chance(1, 3) {
-            threads[thread].push(ThreadCall::Close);
+            threads[thread].push(ProgramCall::Close);
         }
         threads.retain(|calls| !calls.is_empty());
         Self {

@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use crate::testing::scheduler::{Action, RunRecord, Step};
+use crate::testing::scheduler::{ScheduledRun, Step, StepAction};
 
 /// The width of a column.
 const WIDTH: usize = 44;
@@ -14,18 +14,18 @@ fn is_shown(steps: &[Step], index: usize) -> bool {
     let step = &steps[index];
     let switches = |other: Option<&Step>| other.is_none_or(|other| other.thread != step.thread);
     let is_important = match step.action {
-        Action::BeginCall
-        | Action::EndCall
-        | Action::Wait
-        | Action::NotifyOne
-        | Action::NotifyAll
-        | Action::Timer
-        | Action::Cross(_)
-        | Action::Begin
-        | Action::End
-        | Action::Spawn
-        | Action::Join(_) => true,
-        Action::ChangeFile => true,
+        StepAction::BeginCall
+        | StepAction::EndCall
+        | StepAction::Wait
+        | StepAction::NotifyOne
+        | StepAction::NotifyAll
+        | StepAction::Timer
+        | StepAction::Cross(_)
+        | StepAction::Begin
+        | StepAction::End
+        | StepAction::Spawn
+        | StepAction::Join(_) => true,
+        StepAction::ChangeFile => true,
         _ => false,
     };
     is_important
@@ -36,9 +36,9 @@ fn is_shown(steps: &[Step], index: usize) -> bool {
 }
 
 /// The table of the steps of a run, from the first call of the program on.
-pub(super) fn side_by_side(record: &RunRecord) -> String {
+pub(super) fn side_by_side(record: &ScheduledRun) -> String {
     let steps = &record.steps;
-    let first = steps.iter().position(|step| step.action == Action::BeginCall);
+    let first = steps.iter().position(|step| step.action == StepAction::BeginCall);
     let mut table = String::new();
     let mut row = |cells: &dyn Fn(usize) -> String| {
         let mut line = String::new();

@@ -5,10 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::database::ScheduledDatabase;
-use super::explore::Explorer;
-use super::finding::{ReplayedSchedule, ScheduleFinding};
 use super::program::Program;
-use super::report::ScheduleReport;
 use crate::limits::Limits;
 use crate::testing::plan::Work;
 use crate::testing::sweep::Setup;
@@ -206,28 +203,6 @@ impl ScheduleSweep {
     pub fn random(mut self, seed: u64, schedules: u64) -> Self {
         self.bounds.random = Some((seed, schedules));
         self
-    }
-
-    /// Runs the sweep. It ends at the first finding.
-    pub fn run(&self) -> ScheduleReport {
-        Explorer::new(self).run()
-    }
-
-    /// Runs the schedule of a line that a finding printed.
-    ///
-    /// # Errors
-    /// The finding; or the reason for which the line does not fit this sweep.
-    pub fn replay(&self, line: &str) -> Result<ReplayedSchedule, Box<ScheduleFinding>> {
-        let (sweep, schedule) = super::finding::parse(self, line)?;
-        Explorer::new(&sweep).replay(schedule)
-    }
-
-    /// Runs the random schedule that follows from `seed`, without a fault. Equal runs have an equal result.
-    ///
-    /// # Errors
-    /// The finding.
-    pub fn run_seed(&self, seed: u64) -> Result<ReplayedSchedule, Box<ScheduleFinding>> {
-        Explorer::new(self).run_seed(seed)
     }
 
     /// The program, its settings and the bounds, as in reports.

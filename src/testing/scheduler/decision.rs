@@ -7,7 +7,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::step::Action;
+use super::step::StepAction;
 
 /// A choice of a scheduler among several threads.
 #[derive(Debug, Clone)]
@@ -38,7 +38,7 @@ pub(in crate::testing) enum DecisionKind {
         /// The threads that continue because a timer fires, although others can run.
         timers: u32,
         /// The pending step of `from`.
-        action: Action,
+        action: StepAction,
         object: u64,
     },
     /// Which waiting thread a notification wakes.

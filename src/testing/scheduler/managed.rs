@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::core::{RunEnd, RunRecord, Scheduler};
+use super::core::Scheduler;
 use super::decision::Chooser;
-use super::step::{Action, CALLS, DISK, ObjectKey, Place};
+use super::record::{RunEnd, ScheduledRun};
+use super::step::{CALLS, DISK, ObjectKey, Place, StepAction};
 use crate::testing::crash_injector::{CrossingRecorder, inherit, scoped_recorder};
 
 thread_local! {
@@ -42,7 +43,7 @@ impl ManagedThread {
     /// Makes a step. Returns when this thread is chosen.
     pub(in crate::testing) fn step(
         &self,
-        action: Action,
+        action: StepAction,
         key: Option<&ObjectKey>,
         location: &'static Location<'static>,
     ) {
@@ -70,7 +71,7 @@ impl ManagedThread {
     /// Wakes threads that wait for a notification.
     pub(in crate::testing) fn notify(
         &self,
-        action: Action,
+        action: StepAction,
         key: &ObjectKey,
         location: &'static Location<'static>,
     ) {
@@ -105,7 +106,7 @@ impl ManagedThread {
     }
 
     /// Makes the step at the beginning or the end of a call. `is_noted` is true if the oracle notes the call.
-    pub(in crate::testing) fn call_step(&self, action: Action, text: &Arc<str>, is_noted: bool) {
+    pub(in crate::testing) fn call_step(&self, action: StepAction, text: &Arc<str>, is_noted: bool) {
         let object = if is_noted { CALLS } else { 0 };
         let place = Place::Text(Arc::clone(text));
         self.scheduler.step_with(self.index, action, object, place);
@@ -174,9 +175,9 @@ pub(in crate::testing) fn file_step(kind: &'static str, changes_disk: bool, path
     if let Some(thread) = ManagedThread::current() {
         let place = Place::File(kind, Arc::clone(path));
         let action = if changes_disk {
-            Action::ChangeFile
+            StepAction::ChangeFile
         } else {
-            Action::ReadFile
+            StepAction::ReadFile
         };
         thread.scheduler.step_with(thread.index, action, DISK, place);
     }
@@ -198,7 +199,7 @@ static RUNS: AtomicU64 = AtomicU64::new(0);
 pub(in crate::testing) fn run<T: Send + 'static>(
     chooser: Chooser,
     body: impl FnOnce() -> T + Send + 'static,
-) -> (RunRecord, Option<std::thread::Result<T>>) {
+) -> (ScheduledRun, Option<std::thread::Result<T>>) {
     let run = 1 + RUNS.fetch_add(1, Ordering::Relaxed);
     let scheduler = Scheduler::new(run, chooser);
     let first = ManagedThread {
@@ -210,7 +211,7 @@ pub(in crate::testing) fn run<T: Send + 'static>(
             let place = Place::Text("".into());
             thread
                 .scheduler
-                .step(thread.index, Action::Cross(point), None, place);
+                .step(thread.index, StepAction::Cross(point), None, place);
         }
     });
     let body = inherit(move || {

@@ -9,12 +9,14 @@ mod core;
 mod decision;
 mod managed;
 pub mod primitives;
+mod record;
+mod state;
 mod step;
 mod stuck;
 #[cfg(test)]
 mod tests;
 
-pub(in crate::testing) use core::{LastAccess, RunEnd, RunRecord};
 pub(in crate::testing) use decision::{Chooser, DecisionKind, Deviations, RandomBelow};
 pub(in crate::testing) use managed::{ManagedThread, file_step, note_fault, run, unscheduled};
-pub(in crate::testing) use step::{Action, Step};
+pub(in crate::testing) use record::{RunEnd, ScheduledRun};
+pub(in crate::testing) use step::{LastAccess, Step, StepAction};

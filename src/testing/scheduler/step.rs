@@ -11,7 +11,7 @@ use crate::testing::crash_injector::CrashPoint;
 
 /// An action at which the scheduler chooses the next thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::testing) enum Action {
+pub(in crate::testing) enum StepAction {
     Begin,
     End,
     Lock,
@@ -44,7 +44,7 @@ pub(in crate::testing) enum Action {
     EndCall,
 }
 
-impl Action {
+impl StepAction {
     /// Returns true if two of these actions on one object have the same result in either order.
     pub(in crate::testing) fn only_reads(self) -> bool {
         match self {
@@ -101,7 +101,7 @@ impl Action {
     }
 }
 
-impl fmt::Display for Action {
+impl fmt::Display for StepAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Begin => "begins",
@@ -162,7 +162,7 @@ impl fmt::Display for Place {
 #[derive(Debug, Clone)]
 pub(in crate::testing) struct Step {
     pub(in crate::testing) thread: usize,
-    pub(in crate::testing) action: Action,
+    pub(in crate::testing) action: StepAction,
     /// The accessed object; 0 if the step accesses no shared object.
     pub(in crate::testing) object: u64,
     pub(in crate::testing) place: Place,
@@ -171,8 +171,8 @@ pub(in crate::testing) struct Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.action {
-            Action::Cross(_) | Action::Begin | Action::End => write!(f, "{}", self.action),
-            Action::ReadFile | Action::ChangeFile => write!(f, "{}", self.place),
+            StepAction::Cross(_) | StepAction::Begin | StepAction::End => write!(f, "{}", self.action),
+            StepAction::ReadFile | StepAction::ChangeFile => write!(f, "{}", self.place),
             _ => write!(f, "{} {}", self.action, self.place),
         }
     }
@@ -217,5 +217,36 @@ impl ObjectKey {
 impl Default for ObjectKey {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// The last accesses of a thread to an object, as the number of the thread's steps up to it. 0 for no access.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::testing) struct LastAccess {
+    pub(in crate::testing) read: u64,
+    pub(in crate::testing) change: u64,
+    /// A part of the changes.
+    pub(in crate::testing) try_lock: u64,
+}
+
+impl LastAccess {
+    /// The last access of the thread that conflicts with an action of another thread.
+    pub(in crate::testing) fn conflicting(&self, action: StepAction) -> u64 {
+        if action.is_unlock() {
+            self.try_lock
+        } else if action.only_reads() {
+            self.change
+        } else {
+            self.change.max(self.read)
+        }
+    }
+
+    /// The later of both accesses.
+    pub(in crate::testing) fn max(self, other: Self) -> Self {
+        Self {
+            read: self.read.max(other.read),
+            change: self.change.max(other.change),
+            try_lock: self.try_lock.max(other.try_lock),
+        }
     }
 }

@@ -22,8 +22,8 @@ pub(super) const VARIABLES: Rule = Rule {
     ],
 };
 
-/// The legal statics: counters for unique names of directories and injectors; state of one thread; the listeners for
-/// crossings of threads without an injector; and an empty database, which is made once and never changes.
+/// The legal statics: counters for unique names of directories, injectors and scheduled runs; state of one thread; the
+/// listeners for crossings of threads without an injector; and an empty database, which is made once and never changes.
 const STATIC_ITEMS: &[&str] = &[
     "crash_injector/injector.rs: static NEXT: AtomicU64",
     "crash_injector/slot.rs: static WATCHED_POINTS: Cell<u8>",
@@ -32,6 +32,9 @@ const STATIC_ITEMS: &[&str] = &[
     "crash_injector/unwatched.rs: pub(super) static LISTENING: AtomicBool",
     "crash_injector/unwatched.rs: static LISTENERS: Mutex<Vec<Arc<UnwatchedCrossings>>>",
     "lab/decoder/database.rs: static NEW: OnceLock<(StoredPairs, Image)>",
+    "scheduler/managed.rs: static IS_SCHEDULED: Cell<bool>",
+    "scheduler/managed.rs: static CURRENT: RefCell<Option<ManagedThread>>",
+    "scheduler/managed.rs: static RUNS: AtomicU64",
     "temp_dir.rs: static NEXT: AtomicU64",
     "workload/clock.rs: static NOW_MS: Cell<i64>",
     "workload/session.rs: static SESSION_NUMBER: Cell<u32>",

@@ -58,29 +58,13 @@ impl PrintedFinding {
     }
 }
 
-/// Explores the standard programs until the first finding, at most for `time`. Half of the time goes to schedules
-/// without a failing operation of the disk. They are about a fifth of all.
+/// Explores the standard programs until the first finding, at most for `time`.
 ///
 /// # Errors
 /// The reason for which the program did not run or its output is not legal.
 pub(crate) fn explore(program: &Path, workers: usize, time: Duration) -> Result<Exploration, String> {
-    let mut without_faults = explore_with(program, &["--no-faults"], workers, time / 2)?;
-    if without_faults.finding.is_none() {
-        let with_faults = explore_with(program, &[], workers, time / 2)?;
-        without_faults.schedules += with_faults.schedules;
-        without_faults.finding = with_faults.finding;
-    }
-    Ok(without_faults)
-}
-
-fn explore_with(
-    program: &Path,
-    options: &[&str],
-    workers: usize,
-    time: Duration,
-) -> Result<Exploration, String> {
     let mut command = Command::new(program);
-    command.args(["pairs", "listed", "--first"]).args(options);
+    command.args(["pairs", "listed", "--first"]);
     command.arg(format!("--workers={workers}"));
     command.arg(format!("--minutes={}", time.as_secs_f64() / 60.0));
     // The program starts no exploration after `time`. One that runs then may take long.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-use super::threads::{CaseCounts, CaseFault, ThreadsCase, crash_of_choice, get};
+use super::threads::{StressCounts, CaseFault, ThreadsCase, crash_of_choice, get};
 use crate::testing::schedule::database::CallJournal;
 use crate::testing::scheduler::{self, Chooser, Deviations, RandomBelow, RunEnd};
 use crate::testing::sim_disk::{DiskOperationKind, Fault, ImageChoice, Side};
@@ -20,7 +20,7 @@ const POSITIONS_LEN: u64 = 3;
 const DECISIONS_LEN: u64 = 4000;
 
 /// Runs a case under the random schedule of its seed, and checks crashes at some positions. Returns the fingerprint.
-fn run(case: ThreadsCase, counts: &Arc<CaseCounts>) -> u64 {
+fn run(case: ThreadsCase, counts: &Arc<StressCounts>) -> u64 {
     let mut random = Random::new(case.seed ^ 0x7363_6865_6475_6c65);
     let mut at: Vec<u64> = (0..40).map(|_| random.below(DECISIONS_LEN)).collect();
     at.sort_unstable();
@@ -61,8 +61,8 @@ fn run(case: ThreadsCase, counts: &Arc<CaseCounts>) -> u64 {
 }
 
 /// The cases of these seeds, and their counts.
-fn run_all(seeds: std::ops::Range<u64>, faults: fn(&mut Random) -> Vec<CaseFault>) -> CaseCounts {
-    let counts = Arc::new(CaseCounts::default());
+fn run_all(seeds: std::ops::Range<u64>, faults: fn(&mut Random) -> Vec<CaseFault>) -> StressCounts {
+    let counts = Arc::new(StressCounts::default());
     for seed in seeds {
         run(ThreadsCase::of_seed(seed, faults), &counts);
     }
@@ -83,7 +83,7 @@ fn the_cases_have_a_panic_at_each_crash_point_and_each_fault() {
 
 #[test]
 fn a_case_has_the_same_run_each_time() {
-    let counts = Arc::new(CaseCounts::default());
+    let counts = Arc::new(StressCounts::default());
     for seed in [4, 14, 25] {
         let case = ThreadsCase::of_seed(seed, CaseFault::panics);
         assert_eq!(run(case, &counts), run(case, &counts));

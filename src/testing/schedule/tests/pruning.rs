@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::testing::lock::lock;
 use crate::testing::schedule::ScheduleSweep;
-use crate::testing::schedule::explore::Explorer;
+use crate::testing::schedule::explore::ScheduleExplorer;
 use crate::testing::schedule::finding::SchedulePlan;
 use crate::testing::schedule::primitives::{AtomicU64, Builder, Condvar, Mutex, RwLock, sleep, yield_now};
 use crate::testing::scheduler::{Deviations, RunEnd};
@@ -242,7 +242,7 @@ fn sweep_of(program: &SmallProgram) -> (ScheduleSweep, Arc<std::sync::Mutex<BTre
 /// Runs every schedule with at most [`PREEMPTIONS_MAX`] preemptions. Returns the fingerprints of the ends, and the
 /// number of runs. `None` if they are more than `runs_max`.
 fn explore_naively(sweep: &ScheduleSweep, runs_max: u64) -> Option<(BTreeSet<u64>, u64)> {
-    let explorer = Explorer::new(sweep);
+    let explorer = ScheduleExplorer::new(sweep);
     let mut ends = BTreeSet::new();
     let mut pending = vec![(Deviations::default(), 0, 0)];
     let mut runs = 0;
@@ -251,7 +251,7 @@ fn explore_naively(sweep: &ScheduleSweep, runs_max: u64) -> Option<(BTreeSet<u64
             deviations,
             fault: None,
         };
-        let record = explorer.run_plan(&plan).record;
+        let record = explorer.runner.run_plan(&plan).record;
         assert!(
             matches!(record.end, RunEnd::Completed) && record.schedule_fits,
             "{plan}: {:?}",

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::threads::{CaseCounts, CaseFault, ThreadsCase, crash_of_choice, get};
+use super::threads::{StressCounts, CaseFault, ThreadsCase, crash_of_choice, get};
 use crate::testing::SimDisk;
 use crate::testing::lock::lock;
 use crate::testing::schedule::ScheduledDatabase;
@@ -20,7 +20,7 @@ const CASES_MAX: u64 = 400;
 type TakenImage = (Image, ImageChoice, usize);
 
 /// Runs a case on real threads, and checks the images taken at the ends of calls and after the case.
-fn run(case: ThreadsCase, counts: &Arc<CaseCounts>) {
+fn run(case: ThreadsCase, counts: &Arc<StressCounts>) {
     let disk = SimDisk::new();
     let journal = CallJournal::new(disk.clone());
     let images: Arc<Mutex<Vec<TakenImage>>> = Arc::default();
@@ -73,8 +73,8 @@ mod full {
 
     #[test]
     fn real_threads_with_failing_syncs_and_writes_lose_no_acknowledged_call() {
-        let counts = Arc::new(CaseCounts::default());
-        let is_enough = |counts: &CaseCounts| {
+        let counts = Arc::new(StressCounts::default());
+        let is_enough = |counts: &StressCounts| {
             get(&counts.images) >= 900
                 && get(&counts.nested) >= 300
                 && get(&counts.acknowledged) >= 900

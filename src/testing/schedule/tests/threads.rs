@@ -100,7 +100,7 @@ pub(super) struct ThreadsCase {
 
 /// The counts of cases.
 #[derive(Debug, Default)]
-pub(super) struct CaseCounts {
+pub(super) struct StressCounts {
     pub(super) images: AtomicU64,
     pub(super) nested: AtomicU64,
     pub(super) acknowledged: AtomicU64,
@@ -151,7 +151,7 @@ impl ThreadsCase {
     }
 
     /// The calls of each thread.
-    fn calls(self) -> Vec<Vec<ThreadCall>> {
+    fn calls(self) -> Vec<Vec<ProgramCall>> {
         let all = |salt: u64, is_used: fn(&Operation) -> bool| {
             let mut operations = Workload::standard(self.seed ^ salt, 40).operations;
             operations.retain(is_used);
@@ -178,10 +178,10 @@ impl ThreadsCase {
             all(4, Operation::is_collection_change),
             barriers.into(),
         ];
-        let calls = |operations: Vec<Operation>| operations.into_iter().map(ThreadCall::Apply).collect();
-        let mut calls: Vec<Vec<ThreadCall>> = operations.into_iter().map(calls).collect();
-        let mut reads: Vec<_> = (0..4).map(|entity| ThreadCall::Read(EntityId(entity))).collect();
-        reads.extend(self.closes.then_some(ThreadCall::Close));
+        let calls = |operations: Vec<Operation>| operations.into_iter().map(ProgramCall::Apply).collect();
+        let mut calls: Vec<Vec<ProgramCall>> = operations.into_iter().map(calls).collect();
+        let mut reads: Vec<_> = (0..4).map(|entity| ProgramCall::Read(EntityId(entity))).collect();
+        reads.extend(self.closes.then_some(ProgramCall::Close));
         calls.push(reads);
         calls
     }
@@ -194,7 +194,7 @@ impl ThreadsCase {
         self,
         disk: &SimDisk,
         journal: &Arc<CallJournal>,
-        counts: &Arc<CaseCounts>,
+        counts: &Arc<StressCounts>,
         begin: impl FnOnce(&ScheduledDatabase) -> Option<Arc<AfterCall>>,
     ) -> u64 {
         let options = self.setup().options(&Session::first().recovery());
@@ -255,7 +255,7 @@ impl ThreadsCase {
     }
 
     /// Runs `body`, in a destructor if the case requires it. An injected panic ends the thread.
-    fn catch(self, counts: &CaseCounts, mut body: impl FnMut()) {
+    fn catch(self, counts: &StressCounts, mut body: impl FnMut()) {
         let mut caught = || {
             let Err(payload) = catch_unwind(AssertUnwindSafe(&mut body)) else {
                 return;
@@ -297,7 +297,7 @@ impl ThreadsCase {
         crash: CrashKind,
         oracle: &Oracle,
         random: &mut Random,
-        counts: &CaseCounts,
+        counts: &StressCounts,
     ) {
         let (setup, session) = (self.setup(), Session::first().recovery());
         let check = |image: &Image, text: &dyn Fn() -> String| {
@@ -344,11 +344,11 @@ impl ThreadsCase {
     }
 }
 
-fn make_call(call: &ThreadCall, database: &ScheduledDatabase, counts: &CaseCounts) {
+fn make_call(call: &ProgramCall, database: &ScheduledDatabase, counts: &StressCounts) {
     let result = match call {
-        ThreadCall::Apply(operation) => database.apply(operation).map(drop),
-        ThreadCall::Close => database.close(),
-        ThreadCall::Read(entity) => database.read(*entity),
+        ProgramCall::Apply(operation) => database.apply(operation).map(drop),
+        ProgramCall::Close => database.close(),
+        ProgramCall::Read(entity) => database.read(*entity),
     };
     // The journal notes each error that nothing explains.
     match result {

@@ -5,10 +5,10 @@ use std::panic::Location;
 use std::sync::atomic::Ordering;
 
 use crate::testing::scheduler::managed::ManagedThread;
-use crate::testing::scheduler::step::{Action, ObjectKey};
+use crate::testing::scheduler::step::{ObjectKey, StepAction};
 
 /// Makes the step of an access, on a thread of a scheduler.
-fn step(key: &ObjectKey, action: Action, location: &'static Location<'static>) {
+fn step(key: &ObjectKey, action: StepAction, location: &'static Location<'static>) {
     if let Some(thread) = ManagedThread::current() {
         thread.step(action, Some(key), location);
     }
@@ -36,21 +36,21 @@ macro_rules! atomic {
             /// The value.
             #[track_caller]
             pub fn load(&self, order: Ordering) -> $value {
-                step(&self.key, Action::Load, Location::caller());
+                step(&self.key, StepAction::Load, Location::caller());
                 self.value.load(order)
             }
 
             /// Sets the value.
             #[track_caller]
             pub fn store(&self, value: $value, order: Ordering) {
-                step(&self.key, Action::Store, Location::caller());
+                step(&self.key, StepAction::Store, Location::caller());
                 self.value.store(value, order);
             }
 
             /// Sets the value, and returns the value before.
             #[track_caller]
             pub fn swap(&self, value: $value, order: Ordering) -> $value {
-                step(&self.key, Action::Update, Location::caller());
+                step(&self.key, StepAction::Update, Location::caller());
                 self.value.swap(value, order)
             }
 
@@ -66,7 +66,7 @@ macro_rules! atomic {
                 success: Ordering,
                 failure: Ordering,
             ) -> Result<$value, $value> {
-                step(&self.key, Action::Update, Location::caller());
+                step(&self.key, StepAction::Update, Location::caller());
                 self.value.compare_exchange(current, new, success, failure)
             }
 
@@ -85,21 +85,21 @@ macro_rules! arithmetic {
             /// Adds `value`, wrapping around, and returns the value before.
             #[track_caller]
             pub fn fetch_add(&self, value: $value, order: Ordering) -> $value {
-                step(&self.key, Action::Update, Location::caller());
+                step(&self.key, StepAction::Update, Location::caller());
                 self.value.fetch_add(value, order)
             }
 
             /// Subtracts `value`, wrapping around, and returns the value before.
             #[track_caller]
             pub fn fetch_sub(&self, value: $value, order: Ordering) -> $value {
-                step(&self.key, Action::Update, Location::caller());
+                step(&self.key, StepAction::Update, Location::caller());
                 self.value.fetch_sub(value, order)
             }
 
             /// Sets the maximum of the value and `value`, and returns the value before.
             #[track_caller]
             pub fn fetch_max(&self, value: $value, order: Ordering) -> $value {
-                step(&self.key, Action::Update, Location::caller());
+                step(&self.key, StepAction::Update, Location::caller());
                 self.value.fetch_max(value, order)
             }
         }

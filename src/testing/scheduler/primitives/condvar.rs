@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::mutex::MutexGuard;
 use crate::testing::scheduler::managed::ManagedThread;
-use crate::testing::scheduler::step::{Action, ObjectKey};
+use crate::testing::scheduler::step::{ObjectKey, StepAction};
 
 /// [`std::sync::Condvar`] with steps. A scheduled wait never ends without a reason.
 #[derive(Debug, Default)]
@@ -96,7 +96,7 @@ impl Condvar {
     #[track_caller]
     pub fn notify_one(&self) {
         if let Some(thread) = ManagedThread::current() {
-            thread.notify(Action::NotifyOne, &self.key, Location::caller());
+            thread.notify(StepAction::NotifyOne, &self.key, Location::caller());
         }
         self.value.notify_one();
     }
@@ -105,7 +105,7 @@ impl Condvar {
     #[track_caller]
     pub fn notify_all(&self) {
         if let Some(thread) = ManagedThread::current() {
-            thread.notify(Action::NotifyAll, &self.key, Location::caller());
+            thread.notify(StepAction::NotifyAll, &self.key, Location::caller());
         }
         self.value.notify_all();
     }

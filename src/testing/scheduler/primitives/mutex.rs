@@ -6,7 +6,7 @@ use std::panic::Location;
 use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
 
 use crate::testing::scheduler::managed::ManagedThread;
-use crate::testing::scheduler::step::{Action, ObjectKey};
+use crate::testing::scheduler::step::{ObjectKey, StepAction};
 
 /// [`std::sync::Mutex`] with steps.
 #[derive(Debug, Default)]
@@ -52,7 +52,7 @@ impl<T: ?Sized> Mutex<T> {
     pub fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
         let location = Location::caller();
         if let Some(thread) = ManagedThread::current() {
-            thread.step(Action::Lock, Some(&self.key), location);
+            thread.step(StepAction::Lock, Some(&self.key), location);
         }
         self.lock_value(location)
     }
@@ -132,7 +132,7 @@ impl<T: ?Sized> Drop for MutexGuard<'_, T> {
     fn drop(&mut self) {
         let Some(guard) = self.guard.take() else { return };
         if let Some(thread) = ManagedThread::current() {
-            thread.step(Action::Unlock, Some(&self.mutex.key), self.location);
+            thread.step(StepAction::Unlock, Some(&self.mutex.key), self.location);
         }
         drop(guard);
     }

@@ -3,7 +3,7 @@
 use std::panic::Location;
 
 use crate::testing::scheduler::managed::ManagedThread;
-use crate::testing::scheduler::step::{Action, ObjectKey};
+use crate::testing::scheduler::step::{ObjectKey, StepAction};
 
 /// [`std::sync::OnceLock`] with steps.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ impl<T> OnceLock<T> {
     #[track_caller]
     pub fn get(&self) -> Option<&T> {
         if let Some(thread) = ManagedThread::current() {
-            thread.step(Action::Load, Some(&self.key), Location::caller());
+            thread.step(StepAction::Load, Some(&self.key), Location::caller());
         }
         self.value.get()
     }
@@ -34,7 +34,7 @@ impl<T> OnceLock<T> {
     #[track_caller]
     pub fn get_or_init(&self, first: impl FnOnce() -> T) -> &T {
         if let Some(thread) = ManagedThread::current() {
-            thread.step(Action::Update, Some(&self.key), Location::caller());
+            thread.step(StepAction::Update, Some(&self.key), Location::caller());
         }
         self.value.get_or_init(first)
     }

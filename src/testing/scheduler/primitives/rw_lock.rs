@@ -6,7 +6,7 @@ use std::panic::Location;
 use std::sync::{LockResult, PoisonError};
 
 use crate::testing::scheduler::managed::ManagedThread;
-use crate::testing::scheduler::step::{Action, ObjectKey};
+use crate::testing::scheduler::step::{ObjectKey, StepAction};
 
 /// [`std::sync::RwLock`] with steps.
 #[derive(Debug, Default)]
@@ -36,7 +36,7 @@ pub struct RwLockWriteGuard<'a, T: ?Sized> {
 #[derive(Debug)]
 struct Unlocking<'a> {
     key: &'a ObjectKey,
-    action: Action,
+    action: StepAction,
     /// The place that took the lock.
     location: &'static Location<'static>,
 }
@@ -66,7 +66,7 @@ impl<T: ?Sized> RwLock<T> {
     /// A thread panicked while it held the lock for writing.
     #[track_caller]
     pub fn read(&self) -> LockResult<RwLockReadGuard<'_, T>> {
-        let unlocking = self.step(Action::ReadLock, Action::ReadUnlock, Location::caller());
+        let unlocking = self.step(StepAction::ReadLock, StepAction::ReadUnlock, Location::caller());
         match self.value.read() {
             Ok(guard) => Ok(RwLockReadGuard {
                 _unlocking: unlocking,
@@ -85,7 +85,7 @@ impl<T: ?Sized> RwLock<T> {
     /// A thread panicked while it held the lock for writing.
     #[track_caller]
     pub fn write(&self) -> LockResult<RwLockWriteGuard<'_, T>> {
-        let unlocking = self.step(Action::WriteLock, Action::WriteUnlock, Location::caller());
+        let unlocking = self.step(StepAction::WriteLock, StepAction::WriteUnlock, Location::caller());
         match self.value.write() {
             Ok(guard) => Ok(RwLockWriteGuard {
                 _unlocking: unlocking,
@@ -106,7 +106,12 @@ impl<T: ?Sized> RwLock<T> {
         self.value.get_mut()
     }
 
-    fn step(&self, lock: Action, unlock: Action, location: &'static Location<'static>) -> Unlocking<'_> {
+    fn step(
+        &self,
+        lock: StepAction,
+        unlock: StepAction,
+        location: &'static Location<'static>,
+    ) -> Unlocking<'_> {
         if let Some(thread) = ManagedThread::current() {
             thread.step(lock, Some(&self.key), location);
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::testing::crash_injector::inherit;
 use crate::testing::scheduler::managed::{ManagedThread, SpawnedThread};
-use crate::testing::scheduler::step::Action;
+use crate::testing::scheduler::step::StepAction;
 
 /// [`std::thread::JoinHandle`] with a step in [`join`](Self::join).
 #[derive(Debug)]
@@ -24,7 +24,7 @@ impl<T> JoinHandle<T> {
     #[track_caller]
     pub fn join(self) -> std::thread::Result<T> {
         if let (Some(thread), Some(index)) = (ManagedThread::current(), self.index) {
-            thread.step(Action::Join(index), None, Location::caller());
+            thread.step(StepAction::Join(index), None, Location::caller());
         }
         self.handle.join()
     }
@@ -85,7 +85,7 @@ pub fn sleep(time: Duration) {
 #[track_caller]
 pub fn yield_now() {
     match ManagedThread::current() {
-        Some(thread) => thread.step(Action::Yield, None, Location::caller()),
+        Some(thread) => thread.step(StepAction::Yield, None, Location::caller()),
         None => std::thread::yield_now(),
     }
 }
@@ -94,7 +94,7 @@ pub fn yield_now() {
 #[track_caller]
 pub fn spin_loop() {
     match ManagedThread::current() {
-        Some(thread) => thread.step(Action::Yield, None, Location::caller()),
+        Some(thread) => thread.step(StepAction::Yield, None, Location::caller()),
         None => std::hint::spin_loop(),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, TryLockError};
 
-use super::super::Action;
+use super::super::StepAction;
 use super::super::primitives::{Mutex, RwLock, yield_now};
 use super::*;
 
@@ -163,12 +163,15 @@ fn no_reader_takes_the_lock_while_a_writer_waits() {
     };
     let (mut waited, mut overtook) = (0, 0);
     explore_until(2, body, |ran| {
-        let position = |thread: usize, action: Action| {
+        let position = |thread: usize, action: StepAction| {
             let steps = ran.record.steps.iter().enumerate();
             let steps = steps.filter(move |(_, step)| step.thread == thread && step.action == action);
             steps.map(|(index, _)| index).collect::<Vec<_>>()
         };
-        let (writes, reads) = (position(1, Action::WriteLock), position(2, Action::ReadLock));
+        let (writes, reads) = (
+            position(1, StepAction::WriteLock),
+            position(2, StepAction::ReadLock),
+        );
         assert!(ran.value.is_some() && reads.len() == 1);
         match writes[..] {
             [attempt, taken] => {

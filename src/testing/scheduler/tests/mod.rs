@@ -11,12 +11,12 @@ use std::sync::Arc;
 
 use super::primitives::{Builder, JoinHandle};
 use super::stuck::{Stuck, StuckKind};
-use super::{Chooser, Deviations, RandomBelow, RunEnd, RunRecord, run};
+use super::{Chooser, Deviations, RandomBelow, RunEnd, ScheduledRun, run};
 use crate::testing::workload::Random;
 
 /// A run of a closure: its record, and its value if it ended without a panic.
 struct Ran<T> {
-    record: RunRecord,
+    record: ScheduledRun,
     value: Option<T>,
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::super::primitives::{AtomicU64, yield_now};
-use super::super::{Action, ManagedThread, unscheduled};
+use super::super::{ManagedThread, StepAction, unscheduled};
 use super::*;
 use crate::testing::{CrashPoint, check_crash_point};
 
@@ -75,7 +75,7 @@ fn a_crossing_is_a_step_of_each_thread() {
         check_crash_point(CrashPoint::WalPreAggregate);
     });
     let steps = ran.record.steps.iter();
-    let crossings = steps.filter(|step| step.action == Action::Cross(CrashPoint::WalPreAggregate));
+    let crossings = steps.filter(|step| step.action == StepAction::Cross(CrashPoint::WalPreAggregate));
     let threads: Vec<_> = crossings.map(|step| step.thread).collect();
     assert_eq!(threads, [1, 0]);
 }
