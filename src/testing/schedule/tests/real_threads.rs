@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::threads::{StressCounts, CaseFault, ThreadsCase, crash_of_choice, get};
+use super::threads::{CaseFault, StressCounts, ThreadsCase, crash_of_choice, get};
 use crate::testing::SimDisk;
 use crate::testing::lock::lock;
 use crate::testing::schedule::ScheduledDatabase;
