@@ -21,7 +21,7 @@ use crate::testing::scheduler::{
     Chooser, DecisionKind, Deviations, LastAccess, RandomBelow, ScheduledRun, Step, StepAction,
 };
 use crate::testing::sim_disk::{DiskOperation, IoFault};
-use crate::testing::sweep::{Failure, FailureKind};
+use crate::testing::sweep::{Failure, FailureKind, now};
 use crate::testing::workload::Random;
 
 /// The most preemptions of a random schedule.
@@ -87,7 +87,7 @@ impl<'a> ScheduleExplorer<'a> {
             deferred: HashMap::new(),
             ends: HashSet::new(),
             report: ScheduleReport::new(sweep.description()),
-            begun: Instant::now(),
+            begun: now(),
         }
     }
 
@@ -95,7 +95,7 @@ impl<'a> ScheduleExplorer<'a> {
     pub(super) fn run(mut self) -> ScheduleReport {
         if let Err(failure) = self.runner.prepare() {
             let plan = SchedulePlan::default();
-            self.report.finding = Some(Box::new(ScheduleFinding::new(&self.sweep.text(), plan, failure)));
+            self.report.finding = Some(Box::new(ScheduleFinding::new(&self.sweep.text(), &plan, failure)));
         } else if let Some((seed, schedules)) = self.sweep.bounds.random {
             self.run_random(seed, schedules);
         } else {
@@ -112,11 +112,11 @@ impl<'a> ScheduleExplorer<'a> {
     }
 
     /// Runs one schedule.
-    pub(super) fn replay(mut self, plan: SchedulePlan) -> Result<ReplayedSchedule, Box<ScheduleFinding>> {
-        let found = |failure| Box::new(ScheduleFinding::new(&self.sweep.text(), plan.clone(), failure));
+    pub(super) fn replay(mut self, plan: &SchedulePlan) -> Result<ReplayedSchedule, Box<ScheduleFinding>> {
+        let text = self.sweep.text();
+        let found = |failure| Box::new(ScheduleFinding::new(&text, plan, failure));
         self.runner.prepare().map_err(found)?;
-        let run = self.runner.run_plan(&plan);
-        let found = |failure| Box::new(ScheduleFinding::new(&self.sweep.text(), plan.clone(), failure));
+        let run = self.runner.run_plan(plan);
         if !run.record.schedule_fits {
             let message = "the schedule does not fit the run: the program or the engine has changed";
             return Err(found(Failure::new(FailureKind::NeverReached, message)));
@@ -396,7 +396,7 @@ impl<'a> ScheduleExplorer<'a> {
         let found = |failure| {
             Box::new(ScheduleFinding::new(
                 &self.sweep.text(),
-                SchedulePlan::default(),
+                &SchedulePlan::default(),
                 failure,
             ))
         };
@@ -412,7 +412,7 @@ impl<'a> ScheduleExplorer<'a> {
                     deviations: deviations_of(&run.record),
                     fault: None,
                 };
-                Err(Box::new(ScheduleFinding::new(&self.sweep.text(), plan, failure)))
+                Err(Box::new(ScheduleFinding::new(&self.sweep.text(), &plan, failure)))
             }
         }
     }
@@ -470,7 +470,7 @@ impl<'a> ScheduleExplorer<'a> {
         if let Err(last) = self.runner.examine(&run) {
             failure = last;
         }
-        let mut finding = ScheduleFinding::new(&self.sweep.text(), plan, failure);
+        let mut finding = ScheduleFinding::new(&self.sweep.text(), &plan, failure);
         finding.deviations_before = before;
         finding.steps = side_by_side(&run.record);
         self.report.finding = Some(Box::new(finding));

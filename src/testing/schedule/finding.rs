@@ -55,7 +55,7 @@ pub struct ScheduleFinding {
 
 impl ScheduleFinding {
     /// A finding of the program with this text.
-    pub(super) fn new(program: &str, plan: SchedulePlan, failure: Failure) -> Self {
+    pub(super) fn new(program: &str, plan: &SchedulePlan, failure: Failure) -> Self {
         let deviations = plan.deviations.0.len();
         Self {
             failure,

@@ -22,7 +22,7 @@ impl ScheduleSweep {
     /// The finding; or the reason for which the line does not fit this sweep.
     pub fn replay(&self, line: &str) -> Result<ReplayedSchedule, Box<ScheduleFinding>> {
         let (sweep, schedule) = parse(self, line)?;
-        ScheduleExplorer::new(&sweep).replay(schedule)
+        ScheduleExplorer::new(&sweep).replay(&schedule)
     }
 
     /// Runs the random schedule that follows from `seed`, without a fault. Equal runs have an equal result.
@@ -43,7 +43,7 @@ pub(super) fn parse(
         let failure = Failure::new(FailureKind::NeverReached, message);
         Box::new(ScheduleFinding::new(
             &sweep.text(),
-            SchedulePlan::default(),
+            &SchedulePlan::default(),
             failure,
         ))
     };

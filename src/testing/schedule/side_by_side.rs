@@ -13,21 +13,21 @@ const WIDTH: usize = 44;
 fn is_shown(steps: &[Step], index: usize) -> bool {
     let step = &steps[index];
     let switches = |other: Option<&Step>| other.is_none_or(|other| other.thread != step.thread);
-    let is_important = match step.action {
+    let is_important = matches!(
+        step.action,
         StepAction::BeginCall
-        | StepAction::EndCall
-        | StepAction::Wait
-        | StepAction::NotifyOne
-        | StepAction::NotifyAll
-        | StepAction::Timer
-        | StepAction::Cross(_)
-        | StepAction::Begin
-        | StepAction::End
-        | StepAction::Spawn
-        | StepAction::Join(_) => true,
-        StepAction::ChangeFile => true,
-        _ => false,
-    };
+            | StepAction::EndCall
+            | StepAction::Wait
+            | StepAction::NotifyOne
+            | StepAction::NotifyAll
+            | StepAction::Timer
+            | StepAction::Cross(_)
+            | StepAction::Begin
+            | StepAction::End
+            | StepAction::Spawn
+            | StepAction::Join(_)
+            | StepAction::ChangeFile
+    );
     is_important
         || switches(steps.get(index + 1))
         || index

@@ -204,7 +204,7 @@ impl Scheduler {
 
     /// Lets simulated time pass.
     pub(in crate::testing) fn sleep(&self, thread: usize, time: Duration, place: Place) {
-        let mut state = self.step_on(self.lock(), thread, StepAction::Sleep, 0, place.clone());
+        let mut state = self.step_on(self.lock(), thread, StepAction::Sleep, 0, place);
         let until = state.now.saturating_add(time);
         state.threads[thread].status = ThreadStatus::Sleeping { until };
         let mut state = self.switch(state, thread);
@@ -285,7 +285,7 @@ impl Scheduler {
             }
             None => {
                 self.set_stuck(&mut state, None);
-                self.park_forever(state)
+                Self::park_forever(state)
             }
         }
     }
@@ -310,7 +310,7 @@ impl Scheduler {
         kind: StuckKind,
     ) -> MutexGuard<'a, SchedulerState> {
         self.set_stuck(&mut state, Some(kind));
-        self.park_forever(state)
+        Self::park_forever(state)
     }
 
     fn set_stuck(&self, state: &mut SchedulerState, kind: Option<StuckKind>) {
@@ -318,7 +318,7 @@ impl Scheduler {
         self.ended.notify_all();
     }
 
-    fn park_forever<'a>(&'a self, state: MutexGuard<'a, SchedulerState>) -> MutexGuard<'a, SchedulerState> {
+    fn park_forever(state: MutexGuard<'_, SchedulerState>) -> MutexGuard<'_, SchedulerState> {
         drop(state);
         loop {
             thread::park();

@@ -188,7 +188,9 @@ impl SchedulerState {
         let ThreadState { status, pending, .. } = &self.threads[thread];
         let object = self.objects.get(&pending.object);
         match (status, pending.action) {
-            (ThreadStatus::Ready, StepAction::Lock) => object.is_none_or(ObjectState::is_free),
+            (ThreadStatus::Ready, StepAction::Lock) | (ThreadStatus::WaitingWriter, _) => {
+                object.is_none_or(ObjectState::is_free)
+            }
             (ThreadStatus::Ready, StepAction::ReadLock) => {
                 object.is_none_or(|lock| !lock.is_held && lock.waiting_writers_len == 0)
             }
@@ -196,7 +198,6 @@ impl SchedulerState {
                 self.threads[other].status == ThreadStatus::Ended
             }
             (ThreadStatus::Ready, _) => true,
-            (ThreadStatus::WaitingWriter, _) => object.is_none_or(ObjectState::is_free),
             _ => false,
         }
     }

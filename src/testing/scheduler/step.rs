@@ -47,10 +47,10 @@ pub(in crate::testing) enum StepAction {
 impl StepAction {
     /// Returns true if two of these actions on one object have the same result in either order.
     pub(in crate::testing) fn only_reads(self) -> bool {
-        match self {
-            Self::ReadLock | Self::ReadUnlock | Self::Load | Self::ReadFile | Self::BeginCall => true,
-            _ => false,
-        }
+        matches!(
+            self,
+            Self::ReadLock | Self::ReadUnlock | Self::Load | Self::ReadFile | Self::BeginCall
+        )
     }
 
     /// Returns true if the action releases a mutex. Another thread cannot take the mutex before it, so only the attempt of

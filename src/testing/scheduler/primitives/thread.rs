@@ -74,6 +74,10 @@ impl Builder {
 
 /// Ends after `time`: simulated time on a scheduled thread.
 #[track_caller]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the call of the standard library that the engine replaces"
+)]
 pub fn sleep(time: Duration) {
     match ManagedThread::current() {
         Some(thread) => thread.sleep(time, Location::caller()),
