@@ -12,6 +12,7 @@
 //! | crash a database at one position and check every promise | [`run_plan`] with a [`Plan`] |
 //! | crash a database on real files, over any storage engine | [`CrashSweep::crash_on_files`] |
 //! | crash other code at one crash point | [`run_to_crash`]; [`run_with_crash`] also accepts a run without a crash |
+//! | explore the schedules of several threads, and crash in each | [`schedule`] |
 //! | replay a failure from its line | [`replay()`] |
 //! | compare the crash modes, also `SIGKILL` of a child process | [`compare_crash_modes`] |
 //! | fail a disk, fill it, or cut its power | [`SimDisk`] |
@@ -28,6 +29,7 @@
 //! | [`workload`] | the operations of a test run, written by hand or drawn from a seed |
 //! | [`plan`] | one test case: the work, the crashes, and the text form of both |
 //! | [`sweep`] | the runs of all cases, findings, and the replay of one case |
+//! | [`schedule`] | threads that run one at a time, in every order with few preemptions |
 //! | [`oracle`] | the check of a recovered database against the acknowledged calls |
 //! | [`conformance`] | the checks of a storage engine without the database |
 //! | [`faults`] | wrappers that pass each call to files or storage to a closure |
@@ -35,7 +37,7 @@
 //!
 //! # Semantic versioning
 //! The stable items are those of [`crash_injector`], [`sim_disk`], [`workload`], [`plan`], [`sweep`], [`oracle`],
-//! [`conformance`], [`report`] and [`faults`], and [`ChildProgram`]: their names, signatures and documented meaning.
+//! [`conformance`], [`report`], [`schedule`] and [`faults`], and [`ChildProgram`]: their names, signatures and documented meaning.
 //! The text of a plan parses to the same plan in every later minor version. `#[non_exhaustive]` enums and structs can
 //! grow.
 //!

@@ -46,7 +46,7 @@ pub enum FailureKind {
     AcknowledgedAfterFault,
     /// The run or the recovery panicked.
     Panicked,
-    /// The case did not end in time.
+    /// The case did not end in time, or no thread of a schedule can continue.
     Hang,
     /// Crash modes left different files or states. Either the kit has a bug, or the work is not deterministic.
     ModesDisagree,
