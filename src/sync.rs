@@ -1,7 +1,7 @@
 //! Locks, condition variables, atomics that threads share, and threads. The engine uses them only through this file.
 //!
-//! A production build uses the standard library alone. Test builds use the types of `testing::scheduler` instead, so that
-//! a scheduler can choose the thread that runs. There a new thread also inherits the crash injector of the thread that
+//! A production build uses the standard library alone. Test builds select the types in the lines with the gate, so that a
+//! scheduler can choose the thread that runs. There a new thread also inherits the crash injector of the thread that
 //! spawns it. So a crossing of a crash point on an engine thread counts and fires like a crossing on the caller's thread.
 //!
 //! The standard library's lock poisoning is not used: it misses a panic on a thread that unwinds already, for example in

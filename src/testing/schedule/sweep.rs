@@ -96,7 +96,7 @@ fn program_options() -> Options {
 }
 
 impl ScheduleSweep {
-    /// A sweep of a program, with [`tiny_options`](crate::testing::workload::tiny_options). The engine has its own
+    /// A sweep of a program, with [`tiny_options`]. The engine has its own
     /// threads.
     pub fn of(program: Program) -> Self {
         let run = program.clone();
