@@ -380,7 +380,11 @@ impl TidalDb {
         }
         self.stop_workers();
         let closed = self.shared.finish_close();
-        // No call of this handle writes any more, also after an error.
+        if closed.is_err() {
+            self.shared.ledger.log.wait_for_sync();
+            self.shared.storage.wait_for_flush();
+        }
+        // No call of this handle uses the files any more, also after an error.
         self.owner.release();
         closed
     }

@@ -86,6 +86,11 @@ impl GuardedStorage {
         Ok(())
     }
 
+    /// Waits for a running flush. If writing has ended before the call, no later flush reaches the engine.
+    pub(crate) fn wait_for_flush(&self) {
+        drop(lock(&self.flushed));
+    }
+
     /// Closes the engine: every write is durable on return. The caller must make sure that no write is in progress or
     /// follows. Later flushes do not reach the engine.
     ///

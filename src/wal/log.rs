@@ -147,6 +147,11 @@ impl Log {
         })
     }
 
+    /// Waits for a running sync. If writing has ended before the call, no later sync starts.
+    pub(crate) fn wait_for_sync(&self) {
+        drop(lock(&self.syncing));
+    }
+
     /// Appends the marker of a flushed checkpoint that covers every frame up to `covered`.
     pub(crate) fn append_checkpoint(&self, covered: u64) -> Result<u64, Error> {
         let mut frame = FrameBuffer::default();

@@ -22,7 +22,7 @@ use crate::{Options, TidalDb};
 pub(super) struct Run {
     pub(super) record: ScheduledRun,
     pub(super) recording: Recording,
-    /// A change of the disk after the release of the directory's lock.
+    /// An operation after the release of the directory's lock.
     pub(super) after_lock: Option<DiskOperation>,
     pub(super) journal: Arc<CallJournal>,
     /// The result of the program, if it ended.
@@ -152,7 +152,7 @@ impl<'a> ProgramRunner<'a> {
         }
         Run {
             record,
-            after_lock: disk.change_after_lock(),
+            after_lock: disk.operation_after_lock(),
             recording,
             journal,
             end,

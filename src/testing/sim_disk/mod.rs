@@ -319,13 +319,12 @@ impl SimDisk {
             .collect()
     }
 
-    /// The first operation after the last release of a lock that changes content or names. A sync changes neither.
-    pub(crate) fn change_after_lock(&self) -> Option<DiskOperation> {
+    /// The first operation after the last release of a lock.
+    pub(crate) fn operation_after_lock(&self) -> Option<DiskOperation> {
         let device = self.shared.lock();
         let released_at = device.lock_released_at?;
-        let after = device.journal.iter().skip(released_at as usize);
-        let mut after = after.map(|recorded| &recorded.operation);
-        after.find(|operation| !operation.kind.is_sync()).cloned()
+        let after = device.journal.get(released_at as usize)?;
+        Some(after.operation.clone())
     }
 
     /// The paths of the open files, one entry for each handle.
