@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::testing::SimDisk;
 use crate::testing::oracle::{OpId, Oracle};
 use crate::testing::scheduler::primitives::{Builder, JoinHandle};
-use crate::testing::scheduler::{ManagedThread, StepAction, unscheduled};
+use crate::testing::scheduler::{ScheduledThread, StepAction, unscheduled};
 use crate::testing::sim_disk::Side;
 use crate::testing::text::error_chain;
 use crate::testing::workload::{Operation, STANDARD_NOW_MS, is_ahead_of_clock};
@@ -116,7 +116,7 @@ impl CallJournal {
         (text, is_noted): (&Arc<str>, bool),
         note: impl FnOnce(&mut CallJournalContent, u64) -> T,
     ) -> T {
-        if let Some(thread) = ManagedThread::current() {
+        if let Some(thread) = ScheduledThread::current() {
             thread.call_step(action, text, is_noted);
         }
         let position = self.disk.operations_len();

@@ -18,7 +18,7 @@ use super::runner::{ProgramRunner, Run};
 use super::side_by_side::side_by_side;
 use super::sweep::ScheduleSweep;
 use crate::testing::scheduler::{
-    Chooser, DecisionKind, Deviations, LastAccess, RandomBelow, ScheduledRun, Step, StepAction,
+    Chooser, DecisionKind, Deviations, DrawBelow, LastAccess, ScheduledRun, Step, StepAction,
 };
 use crate::testing::sim_disk::{DiskOperation, IoFault};
 use crate::testing::sweep::{Failure, FailureKind, now};
@@ -47,12 +47,12 @@ struct PreemptedStep {
     action: StepAction,
     object: u64,
     /// The number of steps of each thread before it.
-    events: Vec<u64>,
+    steps_len: Vec<u64>,
 }
 
 impl PreemptedStep {
     fn conflicts_with(&self, step: &Step) -> bool {
-        step.object == self.object && self.action.conflicts_with(step.action)
+        step.object == self.object && self.action.is_affected_by(step.action)
     }
 }
 
@@ -205,7 +205,11 @@ impl<'a> ScheduleExplorer<'a> {
                 threads.resize_with(thread + 1, LastAccess::default);
             }
             let last = &mut threads[thread];
-            *last = last.max(access);
+            let later = last.max(access);
+            if *last == later {
+                continue;
+            }
+            *last = later;
             let deferred = self.deferred.remove(&object).unwrap_or_default();
             for (step, pending) in deferred {
                 if self.is_needed(&step) {
@@ -222,8 +226,8 @@ impl<'a> ScheduleExplorer<'a> {
     fn is_needed(&self, step: &PreemptedStep) -> bool {
         let threads = self.accesses.get(&step.object).into_iter().flatten().enumerate();
         threads.into_iter().any(|(thread, last)| {
-            let events = step.events.get(thread).copied().unwrap_or(0);
-            thread != step.thread && last.conflicting(step.action) > events
+            let steps_len = step.steps_len.get(thread).copied().unwrap_or(0);
+            thread != step.thread && last.conflicting(step.action) > steps_len
         })
     }
 
@@ -250,7 +254,7 @@ impl<'a> ScheduleExplorer<'a> {
             .iter()
             .enumerate()
             .skip(pending.decisions_len);
-        let mut decisions = decisions.filter(|(_, decision)| decision.is_explored).peekable();
+        let mut decisions = decisions.filter(|(_, decision)| decision.may_deviate).peekable();
         let mut disk_steps = run.record.disk_steps.iter().enumerate().peekable();
         loop {
             let next_step = decisions.peek().map(|(_, decision)| decision.step);
@@ -259,7 +263,7 @@ impl<'a> ScheduleExplorer<'a> {
                 && next_step.is_none_or(|step| disk_step.step < step)
             {
                 disk_steps.next();
-                if disk_step.step < end && disk_step.is_explored && disk_step.step >= pending.step {
+                if disk_step.step < end && disk_step.may_deviate && disk_step.step >= pending.step {
                     self.add_faults(pending, run, index, disk_step.fingerprint);
                 }
             }
@@ -300,7 +304,7 @@ impl<'a> ScheduleExplorer<'a> {
                         thread: from,
                         action,
                         object,
-                        events: decision.events.clone(),
+                        steps_len: decision.steps_len.clone(),
                     }),
                     _ => None,
                 };
@@ -493,7 +497,7 @@ pub(super) fn operation_of(
 fn random_chooser(default: &Run, mut random: Random) -> Chooser {
     let decisions = default.record.decisions.iter().enumerate();
     let mut explored = decisions
-        .filter(|(_, it)| it.is_explored)
+        .filter(|(_, it)| it.may_deviate)
         .map(|(number, _)| number as u64);
     let first = explored.next().unwrap_or(0);
     let len = 1 + explored.count() as u64;
@@ -501,7 +505,7 @@ fn random_chooser(default: &Run, mut random: Random) -> Chooser {
     let mut at: Vec<u64> = (0..preemptions).map(|_| first + random.below(len)).collect();
     at.sort_unstable();
     Chooser::Random {
-        below: RandomBelow(Box::new(move |len| random.below(len as u64) as usize)),
+        draw: DrawBelow(Box::new(move |len| random.below(len as u64) as usize)),
         at,
     }
 }

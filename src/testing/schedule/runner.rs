@@ -11,7 +11,7 @@ use super::judge::{CrashFailure, Judge};
 use super::sweep::ScheduleSweep;
 use crate::testing::SimDisk;
 use crate::testing::oracle::CrashKind;
-use crate::testing::scheduler::{self, Chooser, ManagedThread, RunEnd, ScheduledRun, primitives};
+use crate::testing::scheduler::{self, Chooser, RunEnd, ScheduledRun, ScheduledThread, primitives};
 use crate::testing::sim_disk::{DiskOperation, Image, ImageChoice, Recording};
 use crate::testing::sweep::{DB_DIR, Failure, FailureKind, RecoveredState, Setup, failure_of, recover};
 use crate::testing::text::{error_chain, panic_text};
@@ -110,8 +110,12 @@ impl<'a> ProgramRunner<'a> {
         let program_disk = disk.clone();
         let threads = self.sweep.threads.clone();
         let program = move || -> Result<ProgramEnd, Failure> {
-            let thread = ManagedThread::current();
-            let explore = |is_explored| thread.iter().for_each(|thread| thread.set_explored(is_explored));
+            let thread = ScheduledThread::current();
+            let explore = |is_program| {
+                if let Some(thread) = &thread {
+                    thread.set_may_deviate(is_program);
+                }
+            };
             if let Some(threads) = threads {
                 explore(true);
                 threads();

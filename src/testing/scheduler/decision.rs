@@ -1,8 +1,10 @@
 //! Decisions of a scheduler, and the schedules that they follow.
 //!
-//! A schedule lists the decisions at which a run deviates from the default. Its text is `DECISION>THREAD` for each of
-//! them, joined by commas, or `default` without any: `17>1,40>0` means that thread 1 is chosen at decision 17, and thread
-//! 0 at decision 40. The same schedule of the same program gives the same run.
+//! A step at which several threads can continue is a decision, and so is a notification that can wake several threads.
+//! Decisions are numbered from 0, from the start of the run. A schedule lists the decisions at which a run deviates from
+//! the default. Its text is `DECISION>THREAD` for each of them, joined by commas, or `default` without any: `17>1,40>0`
+//! means that thread 1 is chosen at decision 17, and thread 0 at decision 40. The same schedule of the same program gives
+//! the same run.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,12 +20,13 @@ pub(in crate::testing) struct Decision {
     /// One bit for each thread that can be chosen.
     pub(in crate::testing) candidates: u32,
     /// The number of steps of each thread before the decision.
-    pub(in crate::testing) events: Vec<u64>,
+    pub(in crate::testing) steps_len: Vec<u64>,
     pub(in crate::testing) default: usize,
     pub(in crate::testing) chosen: usize,
     /// The hash of the steps before the decision.
     pub(in crate::testing) fingerprint: u64,
-    pub(in crate::testing) is_explored: bool,
+    /// True while the program runs: an exploration may choose another thread here.
+    pub(in crate::testing) may_deviate: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +60,8 @@ impl Decision {
         matches!(self.kind, DecisionKind::Next { timers, .. } if timers & 1 << thread != 0)
     }
 
-    /// Returns true if this choice interrupts a thread that could continue.
+    /// Returns true if this choice is a preemption: it interrupts a thread that could continue, fires a timer although a
+    /// thread can run, or continues a thread that has just yielded.
     pub(in crate::testing) fn is_preemption(&self, thread: usize) -> bool {
         match self.kind {
             DecisionKind::Wake => false,
@@ -79,7 +83,7 @@ pub(in crate::testing) struct DiskStep {
     pub(in crate::testing) step: usize,
     /// The hash of the steps before it.
     pub(in crate::testing) fingerprint: u64,
-    pub(in crate::testing) is_explored: bool,
+    pub(in crate::testing) may_deviate: bool,
 }
 
 /// The deviations of a run from the default. See the [module](self).
@@ -126,11 +130,11 @@ impl FromStr for Deviations {
 }
 
 /// Draws a number below its argument.
-pub(in crate::testing) struct RandomBelow(pub(in crate::testing) Box<dyn FnMut(usize) -> usize + Send>);
+pub(in crate::testing) struct DrawBelow(pub(in crate::testing) Box<dyn FnMut(usize) -> usize + Send>);
 
-impl fmt::Debug for RandomBelow {
+impl fmt::Debug for DrawBelow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RandomBelow")
+        f.write_str("DrawBelow")
     }
 }
 
@@ -143,9 +147,9 @@ pub(in crate::testing) enum Chooser {
         next: usize,
         fits: bool,
     },
-    /// Any thread at the decisions `at`, in ascending order, and where the running thread cannot continue. `below` draws
-    /// a number below another.
-    Random { below: RandomBelow, at: Vec<u64> },
+    /// At the decisions `at`, in ascending order, a thread other than the default. At the other decisions any thread whose
+    /// choice is no preemption.
+    Random { draw: DrawBelow, at: Vec<u64> },
 }
 
 impl Chooser {
@@ -175,7 +179,7 @@ impl Chooser {
                 }
                 _ => decision.default,
             },
-            Self::Random { below, at } => {
+            Self::Random { draw, at } => {
                 let is_switch = at.binary_search(&number).is_ok();
                 let mut possible: Vec<usize> = decision.alternatives().collect();
                 possible.retain(|&thread| is_switch || !decision.is_preemption(thread));
@@ -185,7 +189,7 @@ impl Chooser {
                 if possible.is_empty() {
                     decision.default
                 } else {
-                    possible[below.0(possible.len())]
+                    possible[draw.0(possible.len())]
                 }
             }
         }

@@ -9,7 +9,7 @@ use super::stuck::Stuck;
 pub(in crate::testing) enum RunEnd {
     /// Every thread has ended.
     Completed,
-    /// No thread can continue. The threads stay parked until the process ends.
+    /// The run has no end. Its threads stay parked until the process ends.
     Stuck(Stuck),
 }
 
@@ -22,7 +22,7 @@ pub(in crate::testing) struct ScheduledRun {
     /// The changes of the disk, in order.
     pub(in crate::testing) disk_steps: Vec<DiskStep>,
     pub(in crate::testing) thread_names: Vec<String>,
-    /// The last accesses of each thread to each object, while decisions are explored.
+    /// The last accesses of each thread to each object, while the program runs.
     pub(in crate::testing) accesses: Vec<((usize, u64), LastAccess)>,
     /// The hash of the run's steps and their order.
     pub(in crate::testing) fingerprint: u64,

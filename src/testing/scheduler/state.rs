@@ -1,6 +1,7 @@
 //! The state of a scheduler: its threads, the model of their locks, and the choice of the next thread.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::thread;
 use std::time::Duration;
 
@@ -9,13 +10,13 @@ use super::record::RunEnd;
 use super::step::{LastAccess, ObjectKey, Place, Step, StepAction};
 use super::stuck::{Stuck, StuckKind, StuckThread};
 
-/// A thread that yields this number of times while no other thread changes anything spins forever. The engine spins at
+/// A run is stuck if a thread yields this number of times and no step changes an object meanwhile. The engine spins at
 /// most a fifth of it before it waits.
 const SPINS_MAX: u32 = 10_000;
-/// The number of times in a run that a timer fires because a thread spins for a long time. The next such thread spins
+/// At most this number of timers of a run fire because a thread spins for a long time. The next such thread spins
 /// forever.
 const SPIN_TIMERS_MAX: u32 = 16;
-/// If only timers fire this number of times in a row, no other thread can continue.
+/// A run is stuck if this number of timers fire in a row, and only the threads that they wake make steps.
 const IDLE_TIMERS_MAX: u32 = 1000;
 
 #[derive(Debug)]
@@ -40,8 +41,8 @@ pub(super) struct SchedulerState {
     /// True if a timer fires next by default: the running thread may spin until a sleeping thread changes something.
     pub(super) is_timer_due: bool,
     pub(super) end: Option<RunEnd>,
-    /// True while the program runs, and false while the database is opened or checked.
-    pub(super) is_explored: bool,
+    /// True while the program runs: an exploration may choose another thread.
+    pub(super) may_deviate: bool,
 }
 
 #[derive(Debug)]
@@ -51,15 +52,19 @@ pub(super) struct ThreadState {
     pub(super) handle: Option<thread::Thread>,
     pub(super) status: ThreadStatus,
     pub(super) pending: PendingStep,
-    /// The hash of the thread's last step, which depends on all steps that came before it for a reason.
-    pub(super) last_event: u64,
+    /// A hash of the thread's last step and of all steps that happen before it.
+    pub(super) last_step_hash: u64,
     /// The number of the thread's steps.
-    pub(super) events: u64,
+    pub(super) steps_len: u64,
+    /// True if the thread yielded, and no other thread continued since.
     pub(super) has_yielded: bool,
+    /// The number of yields since an object changed.
     pub(super) spins: u32,
     /// The number of changes at the last yield.
     pub(super) spins_since: u64,
+    /// True from the firing of the thread's timer until its wait returns.
     pub(super) timed_out: bool,
+    /// True if a timer woke the thread, not a notification.
     pub(super) woken_by_timer: bool,
 }
 
@@ -70,18 +75,25 @@ pub(super) struct PendingStep {
     pub(super) place: Place,
 }
 
+impl fmt::Display for PendingStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.action.fmt_at(&self.place, f)
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ThreadStatus {
     /// The thread runs, or makes its pending step when it is chosen.
     Ready,
-    /// The thread waits for a lock for readers and writers, to write.
+    /// The thread waits for the write lock of a reader-writer lock.
     WaitingWriter,
-    /// The thread waits for a notification, in the order of the numbers.
+    /// The thread waits for a notification.
     Waiting {
         condvar: u64,
         mutex: u64,
         until: Option<Duration>,
-        number: usize,
+        /// The number of steps of the run when the wait began.
+        since: usize,
     },
     Sleeping {
         until: Duration,
@@ -139,7 +151,7 @@ impl SchedulerState {
             spin_timers: 0,
             is_timer_due: false,
             end: None,
-            is_explored: false,
+            may_deviate: false,
         };
         state.add_thread("main", 1);
         state
@@ -155,8 +167,8 @@ impl SchedulerState {
                 object: 0,
                 place: Place::Text("".into()),
             },
-            last_event: id,
-            events: 0,
+            last_step_hash: id,
+            steps_len: 0,
             has_yielded: false,
             spins: 0,
             spins_since: 0,
@@ -169,7 +181,7 @@ impl SchedulerState {
     /// The id of an object. The first thread that uses the object determines it.
     pub(super) fn id_of(&mut self, key: &ObjectKey, run: u64, thread: usize) -> u64 {
         let thread = &self.threads[thread];
-        key.id(run, || mix(thread.last_event, thread.events))
+        key.id(run, || mix(thread.last_step_hash, thread.steps_len))
     }
 
     pub(super) fn object(&mut self, id: u64) -> &mut ObjectState {
@@ -253,13 +265,13 @@ impl SchedulerState {
                     object: self.threads[from].pending.object,
                     action: self.threads[from].pending.action,
                 },
-                events: self.threads.iter().map(|thread| thread.events).collect(),
+                steps_len: self.threads.iter().map(|thread| thread.steps_len).collect(),
                 step: self.steps.len(),
                 candidates: enabled | timers,
                 default,
                 chosen: default,
                 fingerprint: self.fingerprint,
-                is_explored: self.is_explored,
+                may_deviate: self.may_deviate,
             });
             self.threads[chosen].has_yielded = false;
             if timers & bit(chosen) == 0 {
@@ -291,7 +303,7 @@ impl SchedulerState {
             place: self.threads[thread].pending.place.clone(),
         };
         let before = std::mem::replace(&mut self.threads[thread].pending, after);
-        self.make_event(thread);
+        self.record_step(thread);
         let fired = &mut self.threads[thread];
         fired.pending = before;
         fired.status = ThreadStatus::Ready;
@@ -315,7 +327,7 @@ impl SchedulerState {
         let waiting = self.threads.iter().enumerate();
         let mut waiting: Vec<_> = waiting
             .filter_map(|(index, thread)| match thread.status {
-                ThreadStatus::Waiting { condvar, number, .. } if condvar == wanted => Some((number, index)),
+                ThreadStatus::Waiting { condvar, since, .. } if condvar == wanted => Some((since, index)),
                 _ => None,
             })
             .collect();
@@ -327,17 +339,17 @@ impl SchedulerState {
     pub(super) fn choose_woken(&mut self, thread: usize, waiting: &[usize]) -> usize {
         let chosen = self.decide(Decision {
             kind: DecisionKind::Wake,
-            events: Vec::new(),
+            steps_len: Vec::new(),
             step: self.steps.len(),
             candidates: waiting.iter().copied().map(bit).sum(),
             default: waiting[0],
             chosen: waiting[0],
             fingerprint: self.fingerprint,
-            is_explored: self.is_explored,
+            may_deviate: self.may_deviate,
         });
         // Which thread was woken is a part of the history of the one that woke it.
-        let event = mix(self.threads[thread].last_event, chosen as u64);
-        self.threads[thread].last_event = event;
+        let event = mix(self.threads[thread].last_step_hash, chosen as u64);
+        self.threads[thread].last_step_hash = event;
         self.fingerprint = self.fingerprint.wrapping_add(event);
         chosen
     }
@@ -349,7 +361,7 @@ impl SchedulerState {
             self.disk_steps.push(DiskStep {
                 step: self.steps.len(),
                 fingerprint: self.fingerprint,
-                is_explored: self.is_explored,
+                may_deviate: self.may_deviate,
             });
         }
         match action {
@@ -358,26 +370,26 @@ impl SchedulerState {
             StepAction::ReadLock => self.object(object).readers_len += 1,
             StepAction::ReadUnlock => self.object(object).readers_len -= 1,
             StepAction::Join(other) => {
-                let cause = self.threads[other].last_event;
+                let cause = self.threads[other].last_step_hash;
                 let thread = &mut self.threads[thread];
-                thread.last_event = mix(thread.last_event, cause);
+                thread.last_step_hash = mix(thread.last_step_hash, cause);
             }
             _ => {}
         }
         if !self.threads[thread].woken_by_timer {
             self.idle_timers = 0;
         }
-        self.make_event(thread);
+        self.record_step(thread);
     }
 
     /// Adds the pending step of the thread to the run.
-    pub(super) fn make_event(&mut self, thread: usize) {
+    pub(super) fn record_step(&mut self, thread: usize) {
         let PendingStep {
             action,
             object: id,
             place,
         } = self.threads[thread].pending.clone();
-        let before = mix(mix(self.threads[thread].last_event, action.code()), id);
+        let before = mix(mix(self.threads[thread].last_step_hash, action.code()), id);
         let event = if id == 0 {
             before
         } else {
@@ -393,8 +405,8 @@ impl SchedulerState {
                 object.reads = 0;
                 event
             };
-            if self.is_explored {
-                let number = self.threads[thread].events + 1;
+            if self.may_deviate {
+                let number = self.threads[thread].steps_len + 1;
                 let last = self.accesses.entry((thread, id)).or_default();
                 if only_reads && action != StepAction::TryLock {
                     last.read = number;
@@ -411,8 +423,8 @@ impl SchedulerState {
             self.changes += 1;
         }
         let state = &mut self.threads[thread];
-        state.last_event = event;
-        state.events += 1;
+        state.last_step_hash = event;
+        state.steps_len += 1;
         self.fingerprint = self.fingerprint.wrapping_add(event);
         self.steps.push(Step {
             thread,
@@ -461,7 +473,7 @@ impl SchedulerState {
                         )
                     }
                     ThreadStatus::Sleeping { .. } => format!("sleeps at {}", thread.pending.place),
-                    _ => format!("{} {}", thread.pending.action, thread.pending.place),
+                    _ => thread.pending.to_string(),
                 },
             })
             .collect();
@@ -471,8 +483,13 @@ impl SchedulerState {
             ThreadStatus::WaitingWriter => true,
             _ => false,
         };
+        let only_sleeps = |thread: &ThreadState| {
+            matches!(thread.status, ThreadStatus::Ended | ThreadStatus::Sleeping { .. })
+        };
         let kind = kind.unwrap_or(if self.threads.iter().any(is_locking) {
             StuckKind::Deadlock
+        } else if self.threads.iter().all(only_sleeps) {
+            StuckKind::NoEnd
         } else {
             StuckKind::LostWakeUp
         });

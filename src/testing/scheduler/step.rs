@@ -34,13 +34,14 @@ pub(in crate::testing) enum StepAction {
     Spawn,
     /// Waits for the end of the thread with this index.
     Join(usize),
-    /// A file call that reads, and one that changes the disk.
+    /// A file call that reads.
     ReadFile,
+    /// A file call that changes the disk.
     ChangeFile,
     Cross(CrashPoint),
-    /// The beginning and the end of a call of the program. The order of an end and a beginning limits the legal states
-    /// after a crash; the order of two beginnings does not.
+    /// The beginning of a call of the program. The order of two beginnings does not matter.
     BeginCall,
+    /// The end of a call. A call that begins later comes after this one in every legal state.
     EndCall,
 }
 
@@ -53,19 +54,28 @@ impl StepAction {
         )
     }
 
-    /// Returns true if the action releases a mutex. Another thread cannot take the mutex before it, so only the attempt of
-    /// another thread to take it without waiting conflicts with it. A lock for readers and writers differs: the attempt
-    /// of a writer blocks new readers.
+    /// Returns true if the action releases a mutex. Another thread cannot take the mutex before it, so only a `TryLock`
+    /// of another thread can change its result. The unlocks of a reader-writer lock differ: a waiting writer blocks new
+    /// readers.
     pub(in crate::testing) fn is_unlock(self) -> bool {
         self == Self::Unlock
     }
 
-    /// Returns true if the order of two actions of two threads on one object can matter.
-    pub(in crate::testing) fn conflicts_with(self, other: Self) -> bool {
+    /// Returns true if the result can change because another thread makes `other`, on the same object, before this action.
+    pub(in crate::testing) fn is_affected_by(self, other: Self) -> bool {
         if self.is_unlock() {
             other == Self::TryLock
         } else {
             !(self.only_reads() && other.only_reads())
+        }
+    }
+
+    /// Writes the action and its place.
+    pub(in crate::testing) fn fmt_at(self, place: &Place, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cross(_) | Self::Begin | Self::End => write!(f, "{self}"),
+            Self::ReadFile | Self::ChangeFile => write!(f, "{place}"),
+            _ => write!(f, "{self} {place}"),
         }
     }
 
@@ -126,7 +136,7 @@ impl fmt::Display for StepAction {
             Self::Join(thread) => return write!(f, "joins thread {thread}"),
             Self::ReadFile => "reads",
             Self::ChangeFile => "changes",
-            Self::Cross(point) => return write!(f, "crosses {point:?}"),
+            Self::Cross(point) => return write!(f, "crosses {point}"),
             Self::BeginCall => "calls",
             Self::EndCall => "returns from",
         })
@@ -140,7 +150,7 @@ pub(in crate::testing) enum Place {
     Code(&'static Location<'static>),
     /// The kind of a file call, and its file or directory.
     File(&'static str, Arc<Path>),
-    /// The text of a call on the database, or the name of a crash point.
+    /// The text of a call on the database. Empty for a crossing, and for the beginning and the end of a thread.
     Text(Arc<str>),
 }
 
@@ -170,11 +180,7 @@ pub(in crate::testing) struct Step {
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.action {
-            StepAction::Cross(_) | StepAction::Begin | StepAction::End => write!(f, "{}", self.action),
-            StepAction::ReadFile | StepAction::ChangeFile => write!(f, "{}", self.place),
-            _ => write!(f, "{} {}", self.action, self.place),
-        }
+        self.action.fmt_at(&self.place, f)
     }
 }
 
@@ -221,11 +227,11 @@ impl Default for ObjectKey {
 }
 
 /// The last accesses of a thread to an object, as the number of the thread's steps up to it. 0 for no access.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(in crate::testing) struct LastAccess {
     pub(in crate::testing) read: u64,
     pub(in crate::testing) change: u64,
-    /// A part of the changes.
+    /// The last `TryLock`, which is also a change.
     pub(in crate::testing) try_lock: u64,
 }
 

@@ -1,18 +1,20 @@
-//! The finding that the threads of a run cannot continue.
+//! The finding that a run has no end.
 
 use std::fmt;
 
-/// The reason for which the threads of a run cannot continue.
+/// The reason for which a run has no end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::testing) enum StuckKind {
-    /// Each thread waits for a lock or for the end of another thread.
+    /// No thread can continue, and at least one waits for a lock.
     Deadlock,
-    /// A thread waits for a notification, and no thread is left that can send it.
+    /// No thread can continue. All wait for notifications, timers or the ends of threads.
     LostWakeUp,
-    /// A thread yields forever, while no other thread changes anything.
+    /// A thread yields again and again, and no step changes an object meanwhile.
     EndlessSpin,
-    /// The run made two million steps.
-    TooManySteps,
+    /// The run does not end within [`STEPS_MAX`](super::turns::STEPS_MAX) steps, or all its threads only sleep.
+    NoEnd,
+    /// The running thread makes no step. It waits for something that the scheduler does not know.
+    NoStep,
 }
 
 impl fmt::Display for StuckKind {
@@ -21,12 +23,13 @@ impl fmt::Display for StuckKind {
             Self::Deadlock => "deadlock",
             Self::LostWakeUp => "lost wake-up",
             Self::EndlessSpin => "endless spin",
-            Self::TooManySteps => "no end",
+            Self::NoEnd => "no end",
+            Self::NoStep => "no step",
         })
     }
 }
 
-/// A run whose threads cannot continue, with the place of each thread.
+/// A run without an end, with the place of each thread.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::testing) struct Stuck {
     pub(in crate::testing) kind: StuckKind,
@@ -42,7 +45,14 @@ pub(in crate::testing) struct StuckThread {
 
 impl fmt::Display for Stuck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no thread can continue")?;
+        f.write_str(match self.kind {
+            StuckKind::Deadlock | StuckKind::LostWakeUp => "no thread can continue",
+            StuckKind::EndlessSpin => "a thread yields forever, and nothing changes",
+            StuckKind::NoEnd => "the threads make steps and do not end",
+            StuckKind::NoStep => {
+                "the running thread makes no step; it may use a lock, a channel or a thread of the standard library"
+            }
+        })?;
         for StuckThread { name, text } in &self.threads {
             write!(f, "\n  {name}: {text}")?;
         }

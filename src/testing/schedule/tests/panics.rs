@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::threads::{CaseFault, StressCounts, ThreadsCase, crash_of_choice, get};
 use crate::testing::schedule::ScheduledDatabase;
 use crate::testing::schedule::database::CallJournal;
-use crate::testing::scheduler::{self, Chooser, Deviations, RandomBelow, RunEnd};
+use crate::testing::scheduler::{self, Chooser, Deviations, DrawBelow, RunEnd};
 use crate::testing::sim_disk::{DiskOperationKind, Fault, ImageChoice, Side};
 use crate::testing::sweep::DB_DIR;
 use crate::testing::text::panic_text;
@@ -25,8 +25,8 @@ fn random_chooser(seed: u64) -> Chooser {
     let mut random = Random::new(seed ^ 0x7363_6865_6475_6c65);
     let mut at: Vec<u64> = (0..40).map(|_| random.below(DECISIONS_LEN)).collect();
     at.sort_unstable();
-    let below = RandomBelow(Box::new(move |len| random.below(len as u64) as usize));
-    Chooser::Random { below, at }
+    let draw = DrawBelow(Box::new(move |len| random.below(len as u64) as usize));
+    Chooser::Random { draw, at }
 }
 
 /// Runs a case under the random schedule of its seed, and checks crashes at some positions. Returns the fingerprint.

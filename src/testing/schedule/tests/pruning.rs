@@ -263,7 +263,7 @@ fn explore_naively(sweep: &ScheduleSweep, runs_max: u64) -> Option<(BTreeSet<u64
             return None;
         }
         for (number, decision) in record.decisions.iter().enumerate().skip(decisions_len) {
-            for thread in decision.alternatives().filter(|_| decision.is_explored) {
+            for thread in decision.alternatives().filter(|_| decision.may_deviate) {
                 let preemptions = preemptions + u32::from(decision.is_preemption(thread));
                 if preemptions <= PREEMPTIONS_MAX {
                     let mut deviations = plan.deviations.clone();

@@ -4,12 +4,12 @@
 use std::panic::Location;
 use std::sync::atomic::Ordering;
 
-use crate::testing::scheduler::managed::ManagedThread;
+use crate::testing::scheduler::scheduled_thread::ScheduledThread;
 use crate::testing::scheduler::step::{ObjectKey, StepAction};
 
 /// Makes the step of an access, on a thread of a scheduler.
 fn step(key: &ObjectKey, action: StepAction, location: &'static Location<'static>) {
-    if let Some(thread) = ManagedThread::current() {
+    if let Some(thread) = ScheduledThread::current() {
         thread.step(action, Some(key), location);
     }
 }
@@ -127,6 +127,11 @@ atomic!(
     u64
 );
 atomic!(
+    /// [`std::sync::atomic::AtomicUsize`] with steps.
+    AtomicUsize,
+    usize
+);
+atomic!(
     /// [`std::sync::atomic::AtomicI64`] with steps.
     AtomicI64,
     i64
@@ -134,4 +139,5 @@ atomic!(
 arithmetic!(AtomicU8, u8);
 arithmetic!(AtomicU32, u32);
 arithmetic!(AtomicU64, u64);
+arithmetic!(AtomicUsize, usize);
 arithmetic!(AtomicI64, i64);

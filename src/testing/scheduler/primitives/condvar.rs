@@ -6,10 +6,10 @@ use std::sync::{LockResult, PoisonError};
 use std::time::Duration;
 
 use super::mutex::MutexGuard;
-use crate::testing::scheduler::managed::ManagedThread;
+use crate::testing::scheduler::scheduled_thread::ScheduledThread;
 use crate::testing::scheduler::step::{ObjectKey, StepAction};
 
-/// [`std::sync::Condvar`] with steps. A scheduled wait never ends without a reason.
+/// [`std::sync::Condvar`] with steps. A scheduled wait has no spurious wake-ups.
 #[derive(Debug, Default)]
 pub struct Condvar {
     key: ObjectKey,
@@ -32,7 +32,7 @@ impl Condvar {
     #[track_caller]
     pub fn wait<'a, T>(&self, mut guard: MutexGuard<'a, T>) -> LockResult<MutexGuard<'a, T>> {
         let location = Location::caller();
-        if let Some(thread) = ManagedThread::current() {
+        if let Some(thread) = ScheduledThread::current() {
             let (guard, _) = self.wait_scheduled(&thread, guard, None, location);
             return guard;
         }
@@ -51,7 +51,8 @@ impl Condvar {
         }
     }
 
-    /// Waits while `condition` returns true, at most for `time`. The second value is true if the time has passed.
+    /// Waits while `condition` returns true, at most for `time`. The second value is true if the time has passed and the
+    /// condition is still true.
     ///
     /// # Errors
     /// A thread panicked while it held the lock.
@@ -63,18 +64,21 @@ impl Condvar {
         mut condition: impl FnMut(&mut T) -> bool,
     ) -> LockResult<(MutexGuard<'a, T>, bool)> {
         let location = Location::caller();
-        if let Some(thread) = ManagedThread::current() {
+        if let Some(thread) = ScheduledThread::current() {
             let until = thread.now().saturating_add(time);
-            let mut timed_out = false;
-            while condition(&mut guard) && !timed_out {
-                let (relocked, is_over) = self.wait_scheduled(&thread, guard, Some(until), location);
-                timed_out = is_over;
+            let mut is_over = false;
+            while condition(&mut guard) {
+                if is_over {
+                    return Ok((guard, true));
+                }
+                let (relocked, timed_out) = self.wait_scheduled(&thread, guard, Some(until), location);
+                is_over = timed_out;
                 match relocked {
                     Ok(relocked) => guard = relocked,
-                    Err(poisoned) => return Err(PoisonError::new((poisoned.into_inner(), timed_out))),
+                    Err(poisoned) => return Err(PoisonError::new((poisoned.into_inner(), is_over))),
                 }
             }
-            return Ok((guard, timed_out));
+            return Ok((guard, false));
         }
         let Some(value) = guard.guard.take() else {
             unreachable!("a guard in use holds the lock")
@@ -95,7 +99,7 @@ impl Condvar {
     /// Wakes one waiting thread.
     #[track_caller]
     pub fn notify_one(&self) {
-        if let Some(thread) = ManagedThread::current() {
+        if let Some(thread) = ScheduledThread::current() {
             thread.notify(StepAction::NotifyOne, &self.key, Location::caller());
         }
         self.value.notify_one();
@@ -104,7 +108,7 @@ impl Condvar {
     /// Wakes all waiting threads.
     #[track_caller]
     pub fn notify_all(&self) {
-        if let Some(thread) = ManagedThread::current() {
+        if let Some(thread) = ScheduledThread::current() {
             thread.notify(StepAction::NotifyAll, &self.key, Location::caller());
         }
         self.value.notify_all();
@@ -113,7 +117,7 @@ impl Condvar {
     /// Waits as a scheduled thread, until the simulated time `until`. The second value is true if this time has come.
     fn wait_scheduled<'a, T>(
         &self,
-        thread: &ManagedThread,
+        thread: &ScheduledThread,
         mut guard: MutexGuard<'a, T>,
         until: Option<Duration>,
         location: &'static Location<'static>,

@@ -1,7 +1,7 @@
-//! Locks, condition variables, atomics and threads with the interface of the standard library. On a thread of a
-//! scheduler each call is a step; on other threads it is the call of the standard library and nothing else.
+//! Locks, condition variables, atomics and threads with the interface of the standard library. On a scheduled thread
+//! each access is one or more steps; on other threads it is the call of the standard library and nothing else.
 //!
-//! Only the methods that the engine uses exist. The values are those of the standard library, so a panic of a thread
+//! Only the types and methods that the engine uses exist, and [`AtomicUsize`]. The values are those of the standard library, so a panic of a thread
 //! poisons a lock as usual.
 
 mod atomic;
@@ -11,7 +11,7 @@ mod once_lock;
 mod rw_lock;
 mod thread;
 
-pub use atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64};
+pub use atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize};
 pub use condvar::Condvar;
 pub use mutex::{Mutex, MutexGuard};
 pub use once_lock::OnceLock;

@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::panic::Location;
 use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
 
-use crate::testing::scheduler::managed::ManagedThread;
+use crate::testing::scheduler::scheduled_thread::ScheduledThread;
 use crate::testing::scheduler::step::{ObjectKey, StepAction};
 
 /// [`std::sync::Mutex`] with steps.
@@ -51,7 +51,7 @@ impl<T: ?Sized> Mutex<T> {
     #[track_caller]
     pub fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
         let location = Location::caller();
-        if let Some(thread) = ManagedThread::current() {
+        if let Some(thread) = ScheduledThread::current() {
             thread.step(StepAction::Lock, Some(&self.key), location);
         }
         self.lock_value(location)
@@ -64,7 +64,7 @@ impl<T: ?Sized> Mutex<T> {
     #[track_caller]
     pub fn try_lock(&self) -> TryLockResult<MutexGuard<'_, T>> {
         let location = Location::caller();
-        if let Some(thread) = ManagedThread::current()
+        if let Some(thread) = ScheduledThread::current()
             && !thread.try_lock(&self.key, location)
         {
             return Err(TryLockError::WouldBlock);
@@ -131,7 +131,7 @@ impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
 impl<T: ?Sized> Drop for MutexGuard<'_, T> {
     fn drop(&mut self) {
         let Some(guard) = self.guard.take() else { return };
-        if let Some(thread) = ManagedThread::current() {
+        if let Some(thread) = ScheduledThread::current() {
             thread.step(StepAction::Unlock, Some(&self.mutex.key), self.location);
         }
         drop(guard);

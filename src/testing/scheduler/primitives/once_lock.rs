@@ -2,7 +2,7 @@
 
 use std::panic::Location;
 
-use crate::testing::scheduler::managed::ManagedThread;
+use crate::testing::scheduler::scheduled_thread::ScheduledThread;
 use crate::testing::scheduler::step::{ObjectKey, StepAction};
 
 /// [`std::sync::OnceLock`] with steps.
@@ -13,7 +13,7 @@ pub struct OnceLock<T> {
 }
 
 impl<T> OnceLock<T> {
-    /// Without a value.
+    /// An unset value.
     pub const fn new() -> Self {
         Self {
             key: ObjectKey::new(),
@@ -24,16 +24,17 @@ impl<T> OnceLock<T> {
     /// The value, if it is set.
     #[track_caller]
     pub fn get(&self) -> Option<&T> {
-        if let Some(thread) = ManagedThread::current() {
+        if let Some(thread) = ScheduledThread::current() {
             thread.step(StepAction::Load, Some(&self.key), Location::caller());
         }
         self.value.get()
     }
 
-    /// The value. If it is not set, sets it to the result of `first`, which must not use the same value.
+    /// The value. If it is not set, sets it to the result of `first`, which must make no step: use no lock, atomic, file
+    /// or thread.
     #[track_caller]
     pub fn get_or_init(&self, first: impl FnOnce() -> T) -> &T {
-        if let Some(thread) = ManagedThread::current() {
+        if let Some(thread) = ScheduledThread::current() {
             thread.step(StepAction::Update, Some(&self.key), Location::caller());
         }
         self.value.get_or_init(first)

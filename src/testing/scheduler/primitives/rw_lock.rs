@@ -1,11 +1,11 @@
-//! A lock for readers and writers whose locking and unlocking are steps. A waiting writer blocks new readers, as in the
+//! A reader-writer lock whose locking and unlocking are steps. A waiting writer blocks new readers, as in the
 //! standard library on Linux.
 
 use std::ops::{Deref, DerefMut};
 use std::panic::Location;
 use std::sync::{LockResult, PoisonError};
 
-use crate::testing::scheduler::managed::ManagedThread;
+use crate::testing::scheduler::scheduled_thread::ScheduledThread;
 use crate::testing::scheduler::step::{ObjectKey, StepAction};
 
 /// [`std::sync::RwLock`] with steps.
@@ -43,7 +43,7 @@ struct Unlocking<'a> {
 
 impl Drop for Unlocking<'_> {
     fn drop(&mut self) {
-        if let Some(thread) = ManagedThread::current() {
+        if let Some(thread) = ScheduledThread::current() {
             thread.step(self.action, Some(self.key), self.location);
         }
     }
@@ -112,7 +112,7 @@ impl<T: ?Sized> RwLock<T> {
         unlock: StepAction,
         location: &'static Location<'static>,
     ) -> Unlocking<'_> {
-        if let Some(thread) = ManagedThread::current() {
+        if let Some(thread) = ScheduledThread::current() {
             thread.step(lock, Some(&self.key), location);
         }
         Unlocking {

@@ -5,7 +5,7 @@ use std::panic::Location;
 use std::time::Duration;
 
 use crate::testing::crash_injector::inherit;
-use crate::testing::scheduler::managed::{ManagedThread, SpawnedThread};
+use crate::testing::scheduler::scheduled_thread::{ScheduledThread, SpawnedThread};
 use crate::testing::scheduler::step::StepAction;
 
 /// [`std::thread::JoinHandle`] with a step in [`join`](Self::join).
@@ -23,7 +23,7 @@ impl<T> JoinHandle<T> {
     /// The payload of the panic, if the thread panicked.
     #[track_caller]
     pub fn join(self) -> std::thread::Result<T> {
-        if let (Some(thread), Some(index)) = (ManagedThread::current(), self.index) {
+        if let (Some(thread), Some(index)) = (ScheduledThread::current(), self.index) {
             thread.step(StepAction::Join(index), None, Location::caller());
         }
         self.handle.join()
@@ -33,7 +33,7 @@ impl<T> JoinHandle<T> {
 /// [`std::thread::Builder`]: the new thread inherits the crash injector and the scheduler of the thread that spawns it.
 #[derive(Debug, Default)]
 pub struct Builder {
-    name: String,
+    name: Option<String>,
 }
 
 impl Builder {
@@ -45,7 +45,7 @@ impl Builder {
     /// Sets the name of the thread.
     #[must_use]
     pub fn name(self, name: String) -> Self {
-        Self { name }
+        Self { name: Some(name) }
     }
 
     /// Spawns the thread.
@@ -58,28 +58,31 @@ impl Builder {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let current = ManagedThread::current();
-        let spawned = current.map(|thread| thread.register_spawned(&self.name, Location::caller()));
+        let current = ScheduledThread::current();
+        let name = self.name.as_deref().unwrap_or("unnamed");
+        let spawned = current.map(|thread| thread.register_spawned(name, Location::caller()));
         let index = spawned.as_ref().map(SpawnedThread::index);
         let body = inherit(body);
-        let handle = std::thread::Builder::new()
-            .name(self.name)
-            .spawn(move || match spawned {
-                Some(spawned) => spawned.run(body),
-                None => body(),
-            })?;
+        let mut builder = std::thread::Builder::new();
+        if let Some(name) = self.name {
+            builder = builder.name(name);
+        }
+        let handle = builder.spawn(move || match spawned {
+            Some(spawned) => spawned.run(body),
+            None => body(),
+        })?;
         Ok(JoinHandle { handle, index })
     }
 }
 
-/// Ends after `time`: simulated time on a scheduled thread.
+/// Sleeps for `time`: simulated time on a scheduled thread.
 #[track_caller]
 #[expect(
     clippy::disallowed_methods,
     reason = "the call of the standard library that the engine replaces"
 )]
 pub fn sleep(time: Duration) {
-    match ManagedThread::current() {
+    match ScheduledThread::current() {
         Some(thread) => thread.sleep(time, Location::caller()),
         None => std::thread::sleep(time),
     }
@@ -88,7 +91,7 @@ pub fn sleep(time: Duration) {
 /// Lets other threads run.
 #[track_caller]
 pub fn yield_now() {
-    match ManagedThread::current() {
+    match ScheduledThread::current() {
         Some(thread) => thread.step(StepAction::Yield, None, Location::caller()),
         None => std::thread::yield_now(),
     }
@@ -97,7 +100,7 @@ pub fn yield_now() {
 /// Like [`yield_now`] on a scheduled thread. On other threads the processor waits for some cycles.
 #[track_caller]
 pub fn spin_loop() {
-    match ManagedThread::current() {
+    match ScheduledThread::current() {
         Some(thread) => thread.step(StepAction::Yield, None, Location::caller()),
         None => std::hint::spin_loop(),
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::primitives::{Builder, JoinHandle};
 use super::stuck::{Stuck, StuckKind};
-use super::{Chooser, Deviations, RandomBelow, RunEnd, ScheduledRun, run};
+use super::{Chooser, Deviations, DrawBelow, RunEnd, ScheduledRun, run};
 use crate::testing::workload::Random;
 
 /// A run of a closure: its record, and its value if it ended without a panic.
@@ -54,8 +54,8 @@ fn run_random<T: Send + 'static>(seed: u64, body: impl FnOnce() -> T + Send + 's
     let mut random = Random::new(seed);
     let mut at: Vec<u64> = (0..3).map(|_| random.below(100)).collect();
     at.sort_unstable();
-    let below = RandomBelow(Box::new(move |len| random.below(len as u64) as usize));
-    let (record, result) = run(Chooser::Random { below, at }, body);
+    let draw = DrawBelow(Box::new(move |len| random.below(len as u64) as usize));
+    let (record, result) = run(Chooser::Random { draw, at }, body);
     Ran {
         record,
         value: result.and_then(Result::ok),

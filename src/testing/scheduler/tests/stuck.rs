@@ -1,10 +1,11 @@
 //! Runs that cannot continue, and runs that only seem so.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use super::super::primitives::{AtomicBool, AtomicU64, Condvar, Mutex, sleep, yield_now};
+use super::super::scheduled_thread::run_within;
 use super::*;
 
 #[test]
@@ -157,6 +158,35 @@ fn a_thread_with_a_timer_does_not_hide_a_deadlock() {
     });
     assert_eq!(stuck.kind, StuckKind::Deadlock);
     assert_eq!(stuck.threads.len(), 3, "{stuck}");
+}
+
+#[test]
+fn a_run_in_which_all_threads_only_sleep_has_no_end() {
+    let slept = run_planned("default", || {
+        loop {
+            sleep(Duration::from_secs(1));
+        }
+    });
+    assert_eq!(slept.stuck().kind, StuckKind::NoEnd);
+}
+
+#[test]
+fn a_thread_that_waits_for_a_channel_of_the_standard_library_is_found() {
+    let body = || {
+        let (sender, receiver) = mpsc::channel::<()>();
+        let other = spawn("other", move || drop(sender));
+        receiver.recv().unwrap_or_default();
+        join(other);
+    };
+    let limit = Duration::from_millis(100);
+    let (record, result) = run_within(limit, Chooser::planned(Deviations::default()), body);
+    assert!(result.is_none());
+    let RunEnd::Stuck(stuck) = record.end else {
+        panic!("the first thread waits")
+    };
+    assert_eq!(stuck.kind, StuckKind::NoStep);
+    let text = stuck.to_string();
+    assert!(text.contains("channel") && text.contains("\n  main: "), "{text}");
 }
 
 #[test]

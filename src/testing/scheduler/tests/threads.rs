@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::super::primitives::{AtomicU64, yield_now};
-use super::super::{ManagedThread, StepAction, unscheduled};
+use super::super::{ScheduledThread, StepAction, unscheduled};
 use super::*;
 use crate::testing::{CrashPoint, check_crash_point};
 
@@ -90,11 +90,11 @@ fn unscheduled_code_makes_no_step() {
                 add();
             } else {
                 unscheduled(|| {
-                    assert!(ManagedThread::current().is_none());
+                    assert!(ScheduledThread::current().is_none());
                     add();
                 });
             }
-            assert!(ManagedThread::current().is_some());
+            assert!(ScheduledThread::current().is_some());
         }
     };
     let steps = |is_scheduled| run_planned("default", body(is_scheduled)).record.steps.len();

@@ -7,26 +7,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::core::Scheduler;
 use super::decision::Chooser;
 use super::record::{RunEnd, ScheduledRun};
 use super::step::{CALLS, DISK, ObjectKey, Place, StepAction};
+use super::turns::Scheduler;
 use crate::testing::crash_injector::{CrossingRecorder, inherit, scoped_recorder};
 
 thread_local! {
     /// True while the thread is scheduled. Without a destructor, so code of other destructors can read it.
     static IS_SCHEDULED: Cell<bool> = const { Cell::new(false) };
-    static CURRENT: RefCell<Option<ManagedThread>> = const { RefCell::new(None) };
+    static CURRENT: RefCell<Option<ScheduledThread>> = const { RefCell::new(None) };
 }
 
 /// The calling thread, as a thread of a scheduler.
 #[derive(Debug, Clone)]
-pub(in crate::testing) struct ManagedThread {
+pub(in crate::testing) struct ScheduledThread {
     scheduler: Arc<Scheduler>,
     index: usize,
 }
 
-impl ManagedThread {
+impl ScheduledThread {
     /// The calling thread, if it is scheduled.
     #[inline]
     pub(in crate::testing) fn current() -> Option<Self> {
@@ -112,9 +112,9 @@ impl ManagedThread {
         self.scheduler.step_with(self.index, action, object, place);
     }
 
-    /// Sets if the decisions from now on are explored.
-    pub(in crate::testing) fn set_explored(&self, is_explored: bool) {
-        self.scheduler.set_explored(is_explored);
+    /// Allows or forbids deviations at later decisions.
+    pub(in crate::testing) fn set_may_deviate(&self, may_deviate: bool) {
+        self.scheduler.set_may_deviate(may_deviate);
     }
 
     /// Runs `body` as this thread.
@@ -135,7 +135,7 @@ impl ManagedThread {
 #[derive(Debug)]
 pub(in crate::testing) struct SpawnedThread {
     /// `None` once it runs.
-    thread: Option<ManagedThread>,
+    thread: Option<ScheduledThread>,
     index: usize,
 }
 
@@ -162,7 +162,7 @@ impl Drop for SpawnedThread {
     }
 }
 
-/// Runs `body` without steps. It must take no lock that another scheduled thread can hold.
+/// Runs `body` without steps. It must not panic, and must take no lock that another scheduled thread can hold.
 pub(in crate::testing) fn unscheduled<T>(body: impl FnOnce() -> T) -> T {
     let was_scheduled = IS_SCHEDULED.replace(false);
     let result = body();
@@ -172,7 +172,7 @@ pub(in crate::testing) fn unscheduled<T>(body: impl FnOnce() -> T) -> T {
 
 /// Makes the step of a file call, if the calling thread is scheduled.
 pub(in crate::testing) fn file_step(kind: &'static str, changes_disk: bool, path: &Arc<Path>) {
-    if let Some(thread) = ManagedThread::current() {
+    if let Some(thread) = ScheduledThread::current() {
         let place = Place::File(kind, Arc::clone(path));
         let action = if changes_disk {
             StepAction::ChangeFile
@@ -186,7 +186,7 @@ pub(in crate::testing) fn file_step(kind: &'static str, changes_disk: bool, path
 /// Notes that the last file call of the calling thread, if it is scheduled, had the injected fault with this hash.
 /// Different faults leave different disks, also if the call returns the same error.
 pub(in crate::testing) fn note_fault(hash: u64) {
-    if let Some(thread) = ManagedThread::current() {
+    if let Some(thread) = ScheduledThread::current() {
         thread.scheduler.note_outcome(thread.index, hash);
     }
 }
@@ -194,20 +194,33 @@ pub(in crate::testing) fn note_fault(hash: u64) {
 /// The number of runs of the process.
 static RUNS: AtomicU64 = AtomicU64::new(0);
 
+/// A run is stuck if its running thread makes no step for this time. The scheduler cannot see locks of the standard
+/// library.
+const STEP_TIME_MAX: Duration = Duration::from_secs(30);
+
 /// Runs `body` as the first thread of a new scheduler. Returns the record of the run, and the result of `body` if the
-/// run ended: its value, or the payload of its panic.
+/// every thread ended: its value, or the payload of its panic.
 pub(in crate::testing) fn run<T: Send + 'static>(
+    chooser: Chooser,
+    body: impl FnOnce() -> T + Send + 'static,
+) -> (ScheduledRun, Option<std::thread::Result<T>>) {
+    run_within(STEP_TIME_MAX, chooser, body)
+}
+
+/// Like [`run`], with another limit of the time without a step.
+pub(super) fn run_within<T: Send + 'static>(
+    step_time_max: Duration,
     chooser: Chooser,
     body: impl FnOnce() -> T + Send + 'static,
 ) -> (ScheduledRun, Option<std::thread::Result<T>>) {
     let run = 1 + RUNS.fetch_add(1, Ordering::Relaxed);
     let scheduler = Scheduler::new(run, chooser);
-    let first = ManagedThread {
+    let first = ScheduledThread {
         scheduler: Arc::clone(&scheduler),
         index: 0,
     };
     let recorder = CrossingRecorder::with_callback(|point| {
-        if let Some(thread) = ManagedThread::current() {
+        if let Some(thread) = ScheduledThread::current() {
             let place = Place::Text("".into());
             thread
                 .scheduler
@@ -225,7 +238,7 @@ pub(in crate::testing) fn run<T: Send + 'static>(
         Ok(handle) => handle,
         Err(error) => panic!("cannot start a thread: {error}"),
     };
-    let record = scheduler.record();
+    let record = scheduler.record(step_time_max);
     let result = match record.end {
         RunEnd::Completed => Some(handle.join()),
         RunEnd::Stuck(_) => None,

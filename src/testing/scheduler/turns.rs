@@ -20,7 +20,7 @@ use super::stuck::StuckKind;
 /// The largest number of threads of a run.
 pub(in crate::testing) const THREADS_MAX: usize = 32;
 /// The largest number of steps of a run.
-const STEPS_MAX: usize = 2_000_000;
+pub(in crate::testing) const STEPS_MAX: usize = 2_000_000;
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -45,13 +45,19 @@ impl Scheduler {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the end of the run, and takes its record.
-    pub(in crate::testing) fn record(&self) -> ScheduledRun {
-        let state = self.lock();
-        let mut state = self
-            .ended
-            .wait_while(state, |state| state.end.is_none())
-            .unwrap_or_else(PoisonError::into_inner);
+    /// Waits for the end of the run, and takes its record. The run is stuck if no step comes within `step_time_max`.
+    pub(in crate::testing) fn record(&self, step_time_max: Duration) -> ScheduledRun {
+        let mut state = self.lock();
+        while state.end.is_none() {
+            let steps_len = state.steps.len();
+            let waited = self
+                .ended
+                .wait_timeout_while(state, step_time_max, |state| state.end.is_none());
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            if state.end.is_none() && state.steps.len() == steps_len {
+                self.set_stuck(&mut state, Some(StuckKind::NoStep));
+            }
+        }
         let state = &mut *state;
         let end = match &state.end {
             Some(end) => end.clone(),
@@ -112,12 +118,12 @@ impl Scheduler {
             }
         }
         if state.steps.len() > STEPS_MAX {
-            return self.stop(state, StuckKind::TooManySteps);
+            return self.stop(state, StuckKind::NoEnd);
         }
         state = self.switch(state, thread);
         if action == StepAction::WriteLock && !state.objects.entry(object).or_default().is_free() {
             // The attempt blocks new readers.
-            state.make_event(thread);
+            state.record_step(thread);
             state.object(object).waiting_writers_len += 1;
             state.threads[thread].status = ThreadStatus::WaitingWriter;
             state = self.switch(state, thread);
@@ -160,7 +166,7 @@ impl Scheduler {
             place: place.clone(),
         };
         state.perform(thread);
-        let number = state.steps.len();
+        let since = state.steps.len();
         state.threads[thread].pending = PendingStep {
             action: StepAction::Lock,
             object: mutex,
@@ -170,7 +176,7 @@ impl Scheduler {
             condvar,
             mutex,
             until,
-            number,
+            since,
         };
         state = self.switch(state, thread);
         state.perform(thread);
@@ -193,11 +199,11 @@ impl Scheduler {
             let chosen = state.choose_woken(thread, &waiting);
             waiting = vec![chosen];
         }
-        let cause = state.threads[thread].last_event;
+        let cause = state.threads[thread].last_step_hash;
         for woken in waiting {
             let woken = &mut state.threads[woken];
             woken.status = ThreadStatus::Ready;
-            woken.last_event = mix(woken.last_event, cause);
+            woken.last_step_hash = mix(woken.last_step_hash, cause);
             woken.woken_by_timer = false;
         }
     }
@@ -214,7 +220,7 @@ impl Scheduler {
     /// Makes the step of spawning. Returns the index of the new thread.
     pub(in crate::testing) fn register(&self, parent: usize, name: &str, place: Place) -> usize {
         let mut state = self.step_on(self.lock(), parent, StepAction::Spawn, THREAD_NUMBERS, place);
-        let id = mix(state.threads[parent].last_event, 0x0073_7061_776e);
+        let id = mix(state.threads[parent].last_step_hash, 0x0073_7061_776e);
         assert!(
             state.threads.len() < THREADS_MAX,
             "a scheduled program has at most {THREADS_MAX} threads"
@@ -252,9 +258,9 @@ impl Scheduler {
         }
     }
 
-    /// Sets if the decisions from now on are explored.
-    pub(in crate::testing) fn set_explored(&self, is_explored: bool) {
-        self.lock().is_explored = is_explored;
+    /// Allows or forbids deviations at later decisions.
+    pub(in crate::testing) fn set_may_deviate(&self, may_deviate: bool) {
+        self.lock().may_deviate = may_deviate;
     }
 
     /// Ends a thread that the operating system refused to start.
@@ -265,8 +271,8 @@ impl Scheduler {
     /// Mixes the outcome of the running thread's last step into the fingerprint.
     pub(in crate::testing) fn note_outcome(&self, thread: usize, outcome: u64) {
         let mut state = self.lock();
-        let event = mix(state.threads[thread].last_event, outcome);
-        state.threads[thread].last_event = event;
+        let event = mix(state.threads[thread].last_step_hash, outcome);
+        state.threads[thread].last_step_hash = event;
         state.object(DISK).last_change = event;
         state.fingerprint = state.fingerprint.wrapping_add(event);
     }
