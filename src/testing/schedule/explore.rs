@@ -3,10 +3,13 @@
 //! Owns the schedules that remain to be run, and the decisions that were made before. A run follows a schedule, and
 //! after its last deviation the default. Each alternative of a decision after the last deviation is a new schedule.
 //!
-//! Two prefixes of runs are equal if their steps depend on each other in the same way; then a fingerprint is equal, and
-//! so is the state of the program. A decision with a fingerprint that was seen before is not explored again. A thread is
-//! preempted only at a step on an object that another thread uses too: at every other step the preemption is equal to a
-//! later one.
+//! Two prefixes of runs are equal if all pairs of dependent steps have the same order; then a fingerprint is equal, and so
+//! is the state of the program (happens-before caching: Musuvathi and Qadeer, MSR-TR-2007-12). A choice that was made
+//! before in an equal state, with as few preemptions, is not explored again.
+//!
+//! A thread is preempted only at a step on an object that another thread uses too: at every other step the preemption is
+//! equal to a later one. An equal run must not have more preemptions (Coons, Musuvathi, McKinley, OOPSLA 2013), so the
+//! release of a lock counts as a use: a thread that waits for the lock ends its turn without a preemption.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
@@ -52,8 +55,38 @@ struct PreemptedStep {
 
 impl PreemptedStep {
     fn conflicts_with(&self, step: &Step) -> bool {
-        step.object == self.object && self.action.is_affected_by(step.action)
+        let releases = self.action.released(self.object) == Some(step.object);
+        (step.object == self.object && self.action.is_affected_by(step.action))
+            || (releases && step.action == StepAction::TryLock)
     }
+
+    /// A wait uses two objects. Accesses are compared only with one.
+    fn can_be_deferred(&self) -> bool {
+        !matches!(self.action, StepAction::Wait { .. })
+    }
+
+    /// Returns true if another thread made a step before `end` whose order to the preempted step matters, or waits at
+    /// `end` for the release by the preempted step. `steps` are those of the run.
+    fn has_conflict(&self, steps: &[Step], end: usize) -> bool {
+        let between = &steps[self.step..end];
+        if between.iter().any(|step| self.conflicts_with(step)) {
+            return true;
+        }
+        let Some(released) = self.action.released(self.object) else {
+            return false;
+        };
+        let mut seen = bit(self.thread);
+        steps[end..].iter().any(|step| {
+            let is_first = seen & bit(step.thread) == 0;
+            seen |= bit(step.thread);
+            is_first && step.object == released && step.action.waits_for_lock()
+        })
+    }
+}
+
+/// The choice of the fault with this number in `IoFault::ALL`, for the next step of a thread. Differs from every thread.
+fn fault_choice(thread: usize, number: usize) -> u64 {
+    1 << 32 | (thread as u64) << 8 | number as u64
 }
 
 /// See the [module](self).
@@ -61,7 +94,8 @@ pub(super) struct ScheduleExplorer<'a> {
     sweep: &'a ScheduleSweep,
     pub(super) runner: ProgramRunner<'a>,
     queue: Vec<Vec<Pending>>,
-    /// The least number of preemptions with which each decision was made.
+    /// The least number of preemptions with which each choice was made: by the fingerprint of the steps before it, and
+    /// the chosen thread or [fault](fault_choice).
     seen: HashMap<(u64, u64), u32>,
     /// The last accesses of each thread to each object, in any run.
     accesses: HashMap<u64, Vec<LastAccess>>,
@@ -237,15 +271,10 @@ impl<'a> ScheduleExplorer<'a> {
     /// equal to one with a later preemption.
     fn expand(&mut self, pending: &Pending, run: &Run) {
         let steps = &run.record.steps;
-        let has_conflict = |preempted: &PreemptedStep, end: usize| {
-            steps[preempted.step..end]
-                .iter()
-                .any(|step| preempted.conflicts_with(step))
-        };
         let end = pending.preempted.iter().filter_map(|preempted| {
             let mut later = steps.iter().enumerate().skip(preempted.step);
             let (resumed, _) = later.find(|(_, step)| step.thread == preempted.thread)?;
-            (!has_conflict(preempted, resumed)).then_some(resumed)
+            (!preempted.has_conflict(steps, resumed)).then_some(resumed)
         });
         let end = end.min().unwrap_or(usize::MAX);
         let decisions = run
@@ -273,17 +302,14 @@ impl<'a> ScheduleExplorer<'a> {
                 return;
             };
             let preemptions = pending.preemptions;
-            if !self.is_new(decision.fingerprint, decision.chosen as u64, preemptions) {
-                return;
-            }
+            // In an equal state another thread may have made the last step. Then the alternatives had other costs.
+            let is_new = self.is_new(decision.fingerprint, decision.chosen as u64, preemptions);
             for thread in decision.alternatives() {
                 let mut preempted = pending.preempted.iter();
                 let resumed = preempted.rfind(|preempted| preempted.thread == thread);
                 if resumed.is_some_and(|resumed| {
-                    let between = &steps[resumed.step..decision.step];
-                    between
-                        .iter()
-                        .all(|step| step.thread != thread && !resumed.conflicts_with(step))
+                    let mut between = steps[resumed.step..decision.step].iter();
+                    between.all(|step| step.thread != thread) && !resumed.has_conflict(steps, decision.step)
                 }) {
                     continue;
                 }
@@ -324,7 +350,7 @@ impl<'a> ScheduleExplorer<'a> {
                 };
                 let is_known = !decision.is_timer(thread) || self.fired.contains(&thread);
                 match step {
-                    Some(step) if is_known && !self.is_needed(&step) => {
+                    Some(step) if is_known && step.can_be_deferred() && !self.is_needed(&step) => {
                         self.deferred
                             .entry(step.object)
                             .or_default()
@@ -332,6 +358,9 @@ impl<'a> ScheduleExplorer<'a> {
                     }
                     _ => self.push(alternative),
                 }
+            }
+            if !is_new {
+                return;
             }
         }
     }
@@ -344,12 +373,13 @@ impl<'a> ScheduleExplorer<'a> {
         let Some(operation) = run.recording.operations().nth(index) else {
             return;
         };
+        let thread = run.record.steps[run.record.disk_steps[index].step].thread;
         for (number, kind) in IoFault::ALL.iter().enumerate() {
             let Some(fault) = kind.of(operation) else { continue };
             let is_write_or_sync = operation.kind.is_sync() || operation.len > 0;
             if *kind == IoFault::DiskFull
                 || !is_write_or_sync
-                || !self.is_new(fingerprint, 1 << 32 | number as u64, pending.preemptions)
+                || !self.is_new(fingerprint, fault_choice(thread, number), pending.preemptions)
             {
                 continue;
             }

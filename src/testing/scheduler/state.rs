@@ -413,9 +413,6 @@ impl SchedulerState {
                 } else {
                     last.change = number;
                 }
-                if action == StepAction::TryLock {
-                    last.try_lock = number;
-                }
             }
             event
         };

@@ -21,7 +21,10 @@ pub(in crate::testing) enum StepAction {
     ReadUnlock,
     WriteLock,
     WriteUnlock,
-    Wait,
+    /// A wait on the object, a condition variable, which also releases this mutex.
+    Wait {
+        mutex: u64,
+    },
     NotifyOne,
     NotifyAll,
     Load,
@@ -54,20 +57,23 @@ impl StepAction {
         )
     }
 
-    /// Returns true if the action releases a mutex. Another thread cannot take the mutex before it, so only a `TryLock`
-    /// of another thread can change its result. The unlocks of a reader-writer lock differ: a waiting writer blocks new
-    /// readers.
-    pub(in crate::testing) fn is_unlock(self) -> bool {
-        self == Self::Unlock
-    }
-
     /// Returns true if the result can change because another thread makes `other`, on the same object, before this action.
     pub(in crate::testing) fn is_affected_by(self, other: Self) -> bool {
-        if self.is_unlock() {
-            other == Self::TryLock
-        } else {
-            !(self.only_reads() && other.only_reads())
+        !(self.only_reads() && other.only_reads())
+    }
+
+    /// The object that the action releases, if any: a step on this object of another thread may wait for the release.
+    pub(in crate::testing) fn released(self, object: u64) -> Option<u64> {
+        match self {
+            Self::Unlock | Self::ReadUnlock | Self::WriteUnlock => Some(object),
+            Self::Wait { mutex } => Some(mutex),
+            _ => None,
         }
+    }
+
+    /// Returns true if the action takes a lock, and waits until the lock is free.
+    pub(in crate::testing) fn waits_for_lock(self) -> bool {
+        matches!(self, Self::Lock | Self::ReadLock | Self::WriteLock)
     }
 
     /// Writes the action and its place.
@@ -91,7 +97,7 @@ impl StepAction {
             Self::ReadUnlock => 7,
             Self::WriteLock => 8,
             Self::WriteUnlock => 9,
-            Self::Wait => 10,
+            Self::Wait { .. } => 10,
             Self::NotifyOne => 11,
             Self::NotifyAll => 12,
             Self::Load => 13,
@@ -123,7 +129,7 @@ impl fmt::Display for StepAction {
             Self::ReadUnlock => "unlocks after reading",
             Self::WriteLock => "locks for writing",
             Self::WriteUnlock => "unlocks after writing",
-            Self::Wait => "waits",
+            Self::Wait { .. } => "waits",
             Self::NotifyOne => "wakes one thread",
             Self::NotifyAll => "wakes all threads",
             Self::Load => "loads",
@@ -231,16 +237,12 @@ impl Default for ObjectKey {
 pub(in crate::testing) struct LastAccess {
     pub(in crate::testing) read: u64,
     pub(in crate::testing) change: u64,
-    /// The last `TryLock`, which is also a change.
-    pub(in crate::testing) try_lock: u64,
 }
 
 impl LastAccess {
     /// The last access of the thread that conflicts with an action of another thread.
     pub(in crate::testing) fn conflicting(&self, action: StepAction) -> u64 {
-        if action.is_unlock() {
-            self.try_lock
-        } else if action.only_reads() {
+        if action.only_reads() {
             self.change
         } else {
             self.change.max(self.read)
@@ -252,7 +254,6 @@ impl LastAccess {
         Self {
             read: self.read.max(other.read),
             change: self.change.max(other.change),
-            try_lock: self.try_lock.max(other.try_lock),
         }
     }
 }

@@ -158,7 +158,7 @@ impl Scheduler {
         let mut state = self.lock();
         let condvar = state.id_of(condvar, self.run, thread);
         let mutex = state.id_of(mutex, self.run, thread);
-        let mut state = self.step_on(state, thread, StepAction::Wait, condvar, place.clone());
+        let mut state = self.step_on(state, thread, StepAction::Wait { mutex }, condvar, place.clone());
         release();
         state.threads[thread].pending = PendingStep {
             action: StepAction::Unlock,
