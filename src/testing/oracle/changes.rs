@@ -1,4 +1,5 @@
-//! The legal collections after changes by several threads.
+//! The legal collections after changes by several threads: the linearizations of the changes (Herlihy and Wing, TOPLAS
+//! 1990), without the changes that a crash may have lost.
 //!
 //! A change that ended before another one began took effect before it. Changes that overlap in time may have taken
 //! effect in either order. A state that lacks an acknowledged change lacks every change that began after its
@@ -16,17 +17,24 @@ use crate::testing::model::CollectionMembers;
 use crate::testing::workload::Operation;
 use crate::{EntityId, Export};
 
-/// The largest number of orders that are tried, of the sets of lost changes and of the branches of a search.
-const CHANGE_ORDERS_LEN_MAX: usize = 4096;
-/// The largest number of changes of a collection with an unknown outcome of which every subset is tried. Further ones
-/// are left out.
+/// The largest number of sets of lost changes that are tried. Beyond it a legal state is reported as wrong.
+const LOST_SETS_LEN_MAX: usize = 4096;
+/// The largest number of branches of a search. Beyond it a legal state is reported as wrong.
+const BRANCHES_LEN_MAX: usize = 4096;
+/// The largest number of legal states among which the nearest one to an illegal state is searched. Beyond it the message
+/// may describe a larger difference than necessary.
+const CANDIDATES_LEN_MAX: usize = 4096;
+/// The largest number of changes of a collection with an unknown outcome of which every subset is tried. A state with the
+/// effect of a further one is reported as wrong, although it is legal.
 const UNKNOWN_LEN_MAX: usize = 10;
 
 /// The presence of a change in a state after a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ChangePresence {
+    /// The change was acknowledged, and the crash cannot have lost it. Every legal state has it.
     Guaranteed,
-    /// The change was acknowledged. Changes that began later are in the state only if it is.
+    /// The change was acknowledged, but the crash may have lost it. Changes that began after its acknowledgement are in the
+    /// state only if it is.
     Acknowledged,
     /// The change failed with an unknown outcome or is in flight.
     Unknown,
@@ -39,10 +47,10 @@ pub(super) struct CollectionChange<'a> {
     pub(super) call: usize,
     pub(super) operation: &'a Operation,
     pub(super) presence: ChangePresence,
-    /// The number of calls that ended before this one began.
-    pub(super) begun: u64,
-    /// The number of calls that ended up to the end of this one. `u64::MAX` for a call in flight.
-    pub(super) end: u64,
+    /// The number of calls that had ended when this one began.
+    pub(super) ended_len_at_begin: u64,
+    /// The number of calls that had ended when this one ended, this one included. `u64::MAX` for a call in flight.
+    pub(super) ended_len_at_end: u64,
 }
 
 impl CollectionChange<'_> {
@@ -74,7 +82,7 @@ type FoundMembers<'a> = BTreeMap<&'a [u8], BTreeSet<u64>>;
 
 impl<'a> ChangeHistory<'a> {
     pub(super) fn new(base: &'a CollectionMembers, mut changes: Vec<CollectionChange<'a>>) -> Self {
-        changes.sort_by_key(|change| (change.end, change.begun));
+        changes.sort_by_key(|change| (change.ended_len_at_end, change.ended_len_at_begin));
         Self { base, changes }
     }
 
@@ -88,7 +96,7 @@ impl<'a> ChangeHistory<'a> {
     /// acknowledged changes as possible.
     pub(super) fn matching(&self, found: &Export) -> Option<Vec<usize>> {
         let found = found_members(found);
-        let mut sets = self.lost_sets().take(CHANGE_ORDERS_LEN_MAX);
+        let mut sets = self.lost_sets().take(LOST_SETS_LEN_MAX);
         sets.find_map(|lost| {
             let changes = self.by_collection(&lost);
             let names = self.base.keys().map(Vec::as_slice).chain(found.keys().copied());
@@ -113,7 +121,7 @@ impl<'a> ChangeHistory<'a> {
                 .collect();
             orders
         });
-        candidates.take(CHANGE_ORDERS_LEN_MAX)
+        candidates.take(CANDIDATES_LEN_MAX)
     }
 
     fn nearest(&self, changes: &[CollectionChange<'_>], found: &FoundMembers<'_>) -> Vec<usize> {
@@ -129,7 +137,7 @@ impl<'a> ChangeHistory<'a> {
         OrderSearch {
             base: self.base.get(name),
             found: found.get(name),
-            branches_left: CHANGE_ORDERS_LEN_MAX,
+            branches_left: BRANCHES_LEN_MAX,
         }
     }
 
@@ -165,11 +173,13 @@ impl<'a> ChangeHistory<'a> {
     /// The changes that may be in a state without the changes `lost`, each collection's sorted by end.
     fn by_collection(&self, lost: &[usize]) -> BTreeMap<&[u8], Vec<CollectionChange<'a>>> {
         // The lost changes are sorted by end.
-        let first_lost_end = lost.first().map_or(u64::MAX, |&at| self.changes[at].end);
+        let first_lost_end = lost
+            .first()
+            .map_or(u64::MAX, |&at| self.changes[at].ended_len_at_end);
         let mut collections: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for (at, change) in self.changes.iter().enumerate() {
-            let is_lost = || change.end >= first_lost_end && lost.binary_search(&at).is_ok();
-            if change.begun < first_lost_end && !is_lost() {
+            let is_lost = || change.ended_len_at_end >= first_lost_end && lost.binary_search(&at).is_ok();
+            if change.ended_len_at_begin < first_lost_end && !is_lost() {
                 collections.entry(change.collection()).or_default().push(*change);
             }
         }
@@ -206,8 +216,8 @@ fn last_of<'c, T>(
     let mut begun = 0;
     changes.take_while(move |item| {
         let change = change_of(item);
-        let is_last = change.end > begun;
-        begun = begun.max(change.begun);
+        let is_last = change.ended_len_at_end > begun;
+        begun = begun.max(change.ended_len_at_begin);
         is_last
     })
 }
@@ -239,7 +249,7 @@ impl OrderSearch<'_> {
 
     /// The calls of `changes` in an order whose last changes lead to the found members as long as possible.
     fn nearest(&mut self, changes: Vec<CollectionChange<'_>>) -> Vec<usize> {
-        if changes.is_sorted_by(|one, other| one.end <= other.begun) {
+        if changes.is_sorted_by(|one, other| one.ended_len_at_end <= other.ended_len_at_begin) {
             // One thread has one order.
             return changes.iter().map(|change| change.call).collect();
         }
@@ -291,7 +301,7 @@ impl OrderSearch<'_> {
             reversed.push(change.call);
             if matches!(change.operation, Operation::DeleteCollection(_)) {
                 // The changes before a deletion have no effect after it.
-                rest.sort_by_key(|change| change.begun);
+                rest.sort_by_key(|change| change.ended_len_at_begin);
                 let order = rest.iter().map(|change| change.call);
                 return Some(order.chain(reversed.into_iter().rev()).collect());
             }

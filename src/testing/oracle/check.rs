@@ -198,7 +198,7 @@ impl Oracle {
         let changes = self.possible_calls(Operation::is_collection_change);
         let changes = changes.map(|(index, call)| {
             let is_guaranteed = self.is_guaranteed(crash, call.progress, self.durable_changes);
-            let (presence, end) = match call.progress {
+            let (presence, ended_len_at_end) = match call.progress {
                 CallProgress::Acknowledged(end) if is_guaranteed => (ChangePresence::Guaranteed, end),
                 CallProgress::Acknowledged(end) => (ChangePresence::Acknowledged, end),
                 CallProgress::Failed(end) => (ChangePresence::Unknown, end),
@@ -208,8 +208,8 @@ impl Oracle {
                 call: index,
                 operation: &call.operation,
                 presence,
-                begun: call.begun_after_end,
-                end,
+                ended_len_at_begin: call.begun_after_end,
+                ended_len_at_end,
             }
         });
         ChangeHistory::new(self.base.collections(), changes.collect())
