@@ -4,7 +4,7 @@
 
 use crate::Error;
 
-/// A value behind a lock. No thread reads a half-changed value: a mark is set before a change begins, and only a
+/// A value for use inside a lock. No thread reads a half-changed value: a mark is set before a change begins, and only a
 /// successful change removes the mark.
 ///
 /// Invariant: if `is_changing` is true while no thread holds the lock, a change panicked or failed.

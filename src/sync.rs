@@ -1,8 +1,9 @@
 //! Locks, condition variables, atomics that threads share, and threads. The engine uses them only through this file.
 //!
-//! A production build uses the standard library alone. Test builds select the types in the lines with the gate, so that a
-//! scheduler can choose the thread that runs. There a new thread also inherits the crash injector of the thread that
-//! spawns it. So a crossing of a crash point on an engine thread counts and fires like a crossing on the caller's thread.
+//! A production build uses the standard library alone. In test builds each pair of imports below selects the other line, so
+//! that a scheduler can choose the thread that runs. In test builds a new thread also inherits the crash injector of the
+//! thread that spawns it. So a crossing of a crash point on an engine thread counts and fires like a crossing on the
+//! caller's thread.
 //!
 //! The standard library's lock poisoning is not used: it misses a panic on a thread that unwinds already, for example in
 //! a destructor. [`Poison::attempt`](crate::poison::Poison::attempt) records a failure, and
@@ -45,10 +46,10 @@ pub(crate) use crate::testing::scheduler::primitives::spin_loop;
 #[cfg(not(any(test, feature = "test-utils")))]
 pub(crate) use std::hint::spin_loop;
 
-/// The number of tries to take a lock before the thread sleeps, and the number of spins between two tries: together
-/// about ten microseconds.
-const TRIES: u32 = 500;
-const PAUSES: u32 = 4;
+/// The number of tries to take a lock before the thread sleeps: about ten microseconds with the spins between them.
+const TRIES_MAX: u32 = 500;
+/// The number of spins before each try.
+const SPINS_PER_TRY: u32 = 4;
 
 /// Takes `mutex`.
 #[cfg_attr(any(test, feature = "test-utils"), track_caller)]
@@ -100,8 +101,8 @@ pub(crate) fn lock_brief<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cold]
 #[cfg_attr(any(test, feature = "test-utils"), track_caller)]
 fn wait_for<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    for _ in 0..TRIES {
-        for _ in 0..PAUSES {
+    for _ in 0..TRIES_MAX {
+        for _ in 0..SPINS_PER_TRY {
             spin_loop();
         }
         if let Some(guard) = try_lock(mutex) {
@@ -118,7 +119,8 @@ pub(crate) fn wait<'a, T>(condvar: &Condvar, guard: MutexGuard<'a, T>) -> MutexG
     condvar.wait(guard).unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Waits for wake-ups of `condvar` while `condition` returns true, at most for `timeout`.
+/// Waits for wake-ups of `condvar` while `condition` returns true, at most for `timeout`. The mutex is held again on
+/// return. The result does not tell if the time has passed.
 #[cfg_attr(any(test, feature = "test-utils"), track_caller)]
 pub(crate) fn wait_timeout_while<'a, T>(
     condvar: &Condvar,

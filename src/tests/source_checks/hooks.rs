@@ -1,8 +1,8 @@
 //! The rule for hooks.
 //!
-//! A production module depends on test builds only in its test modules and in the gated statements listed here. Each
-//! listed statement occurs once. These are the hooks and the module `testing`. The lines of the seam in
-//! `src/sync.rs` have a rule of their own. So tests run the production code.
+//! A production module depends on test builds only in its test modules and in the statements listed here, each below the
+//! cfg line of test builds. Each listed statement occurs once. The listed statements are the hooks and `pub mod testing`.
+//! The lines of the seam in `src/sync.rs` have a rule of their own. So tests run the production code.
 //!
 //! The rule reads lines and relies on the formatter: the first and the last line of an item have the same indentation.
 
@@ -10,7 +10,8 @@ use super::code::{code_of, is_part_of_word};
 use super::{Rule, Sources, is_of_tests, seam};
 use crate::testing::CrashPoint;
 
-pub(super) const GATE: &str = r#"#[cfg(any(test, feature = "test-utils"))]"#;
+/// The cfg line of test builds.
+pub(super) const TEST_CFG: &str = r#"#[cfg(any(test, feature = "test-utils"))]"#;
 /// The beginning of a hook's call statement.
 pub(super) const HOOK: &str = "crate::testing::check_crash_point(crate::testing::CrashPoint::";
 const CFG: &[&str] = &["#[cfg", "#![cfg", "cfg!(", "cfg_attr", "cfg_select!"];
@@ -27,8 +28,8 @@ const TESTING: &[&str] = &[
     "mod tests",
 ];
 
-/// A row for each hook: its crash point, file and function, a text in a line above the hook, and a text that only lines
-/// below the hook have. Both lines are in the function. `-` is any text.
+/// A row for each hook. Columns: crash point; file; function; a text that occurs above the hook in this function; a text
+/// that occurs only below it. `-`: no condition.
 const HOOKS: &str = "
 WalPreAggregate         src/signals/ledger/core.rs    record_signal          .append(            apply_signals(
 WalPostAggregate        src/signals/ledger/core.rs    record_signal          apply_signals(      apply_cohorts(
@@ -49,14 +50,14 @@ pub(super) const RULE: Rule = Rule {
     planted: &[
         // A hook that is missing, occurs twice, has another crash point, or is in another function.
         "src/signals/hot.rs | CrashPoint::Signal | CrashPoint:: | on_signal of src/signals/hot.rs occurs 0 times",
-        "src/cohort/ledger.rs | warm.inc | <gate>\n            <hook>CohortLedgerUpdate);\nwarm.inc | 2 times",
+        "src/cohort/ledger.rs | warm.inc | <cfg>\n            <hook>CohortLedgerUpdate);\nwarm.inc | 2 times",
         "src/cohort/ledger.rs | CrashPoint::Cohort | CrashPoint::Collection | not listed",
         "src/cohort/ledger.rs | fn record( | fn other<T>( | not listed",
         "src/cohort/ledger.rs | fn record( | fn other( | in record of src/cohort/ledger.rs occurs 0 times",
-        // A hook without its gate directly above, with another gate, with an import, or with more code in its line.
-        "src/cohort/ledger.rs | <gate>\n |  | mentions `testing`",
+        // A hook without its cfg line directly above, with another cfg, with an import, or with more code in its line.
+        "src/cohort/ledger.rs | <cfg>\n |  | mentions `testing`",
         "src/cohort/ledger.rs | \"))]\n | \"))]\n\n | mentions `testing`",
-        "src/cohort/ledger.rs | <gate> | #[cfg(test)] | a cfg",
+        "src/cohort/ledger.rs | <cfg> | #[cfg(test)] | a cfg",
         "src/cohort/ledger.rs | crate::testing::check_crash | check_crash | not listed",
         "src/cohort/ledger.rs | LedgerUpdate); | LedgerUpdate); other(); | not listed",
         // A hook at a wrong position of its function. Steps of another function do not count.
@@ -66,20 +67,20 @@ pub(super) const RULE: Rule = Rule {
         "src/cohort/ledger.rs | hot.on_signal( | warm.increment(hot.on_signal( | below a step",
         "src/signals/ledger/core.rs | .append(frame | .other(frame | not between",
         "src/signals/ledger/core.rs | self.apply_cohorts(events) | self.other(events) | not between",
-        // The other gated statement.
-        "src/lib.rs | <gate>\npub mod testing; |  | in - of src/lib.rs occurs 0 times",
-        "src/lib.rs | <gate>\n |  | mentions `testing`",
+        // The other statement of test builds.
+        "src/lib.rs | <cfg>\npub mod testing; |  | in - of src/lib.rs occurs 0 times",
+        "src/lib.rs | <cfg>\n |  | mentions `testing`",
         // A line of the seam that does not select a name of the standard library for production builds, that selects
         // other names for test builds, that has no other half, or that is in another file.
-        "src/sync.rs |  | <production gate>\npub(crate) use crate::a::B;\n<gate>\npub(crate) use std::a::B;\n | a cfg",
-        "src/sync.rs |  | <production gate>\npub(crate) use std::a::B as C;\n<gate>\npub(crate) use std::a::B as C;\n | a cfg",
-        "src/sync.rs |  | <production gate>\npub(crate) use std::a::*;\n<gate>\npub(crate) use std::a::*;\n | a cfg",
-        "src/sync.rs |  | <production gate>\npub(crate) use std::a::B;\n<gate>\npub(crate) use crate::testing::lab::B;\n | not listed",
-        "src/sync.rs |  | <production gate>\npub(crate) use std::a::B;\n<gate>\npub(crate) use std::a::C;\n | not listed",
-        "src/sync.rs |  | <production gate>\npub(crate) use std::a::B;\n | a cfg",
-        "src/sync.rs |  | <gate>\npub(crate) use std::a::B;\n | not listed",
-        "src/sync.rs | <gate>\npub(crate) use | pub(crate) use | a cfg",
-        "src/decay.rs |  | <production gate>\npub(crate) use std::a::B;\n<gate>\npub(crate) use std::a::B;\n | a cfg",
+        "src/sync.rs |  | <production cfg>\npub(crate) use crate::a::B;\n<cfg>\npub(crate) use std::a::B;\n | a cfg",
+        "src/sync.rs |  | <production cfg>\npub(crate) use std::a::B as C;\n<cfg>\npub(crate) use std::a::B as C;\n | a cfg",
+        "src/sync.rs |  | <production cfg>\npub(crate) use std::a::*;\n<cfg>\npub(crate) use std::a::*;\n | a cfg",
+        "src/sync.rs |  | <production cfg>\npub(crate) use std::a::B;\n<cfg>\npub(crate) use crate::testing::lab::B;\n | not listed",
+        "src/sync.rs |  | <production cfg>\npub(crate) use std::a::B;\n<cfg>\npub(crate) use std::a::C;\n | not listed",
+        "src/sync.rs |  | <production cfg>\npub(crate) use std::a::B;\n | a cfg",
+        "src/sync.rs |  | <cfg>\npub(crate) use std::a::B;\n | not listed",
+        "src/sync.rs | <cfg>\npub(crate) use | pub(crate) use | a cfg",
+        "src/decay.rs |  | <production cfg>\npub(crate) use std::a::B;\n<cfg>\npub(crate) use std::a::B;\n | a cfg",
         "src/sync.rs | , track_caller)]\npub(crate) fn lock< | , inline)]\npub(crate) fn lock< | a cfg",
         "src/sync.rs | , track_caller)]\npub(crate) fn lock< | , track_caller)]\npub(crate) struct Lock< | a cfg",
         "src/poison.rs |  | #[cfg_attr(any(test, feature = \"test-utils\"), track_caller)]\nfn f() {}\n | a cfg",
@@ -92,7 +93,7 @@ pub(super) const RULE: Rule = Rule {
         "src/signals/hot.rs |  | #[cfg_attr(test, derive(Debug))]\nstruct A;\n | a cfg",
         "src/signals/hot.rs |  | #[cfg(test)]\nfn f() {}\n | a cfg",
         "src/signals/hot.rs |  | #[cfg(not(test))]\nfn f() {}\n | a cfg",
-        "src/signals/hot.rs |  | <gate>\nfn f() {}\n | not listed",
+        "src/signals/hot.rs |  | <cfg>\nfn f() {}\n | not listed",
         // A test module that is part of every build, or is in the file itself.
         "src/signals/mod.rs | #[cfg(test)]\nmod tests; | mod tests; | mentions",
         "src/decay.rs |  | #[cfg(test)]\nmod tests {}\n | a cfg",
@@ -100,8 +101,8 @@ pub(super) const RULE: Rule = Rule {
     ],
 };
 
-/// A listed gated statement and its position.
-struct GatedStatement<'a> {
+/// A listed statement of test builds and its position.
+struct TestStatement<'a> {
     file: &'a str,
     /// `-` outside of any function.
     function: &'a str,
@@ -110,7 +111,7 @@ struct GatedStatement<'a> {
     below: &'a str,
 }
 
-impl<'a> GatedStatement<'a> {
+impl<'a> TestStatement<'a> {
     fn all() -> Vec<Self> {
         let parse = |row: &'a str, statement: Option<&str>| {
             let [name, file, function, above, below] = row.split_whitespace().collect::<Vec<_>>()[..] else {
@@ -137,21 +138,21 @@ impl<'a> GatedStatement<'a> {
             .rev()
             .filter(|line| !line.trim().is_empty());
         if before.next().is_some_and(|line| !line.ends_with(['{', '}', ';'])) {
-            return Some("a gated statement inside another statement");
+            return Some("a statement of test builds inside another statement");
         }
         let first = function_around(lines, index).map_or(0, |(first, _)| first);
         let has = |lines: &[&str], text: &str| text == "-" || lines.iter().any(|line| line.contains(text));
         let (before, after) = (&lines[first..index], &lines[index..=end_of_block(lines, first)]);
         if !has(before, self.above) || !has(after, self.below) {
-            return Some("a gated statement that is not between the listed steps");
+            return Some("a statement of test builds that is not between the listed steps");
         }
         let is_late = self.below != "-" && has(before, self.below);
-        is_late.then_some("a gated statement below a step that must follow it")
+        is_late.then_some("a statement of test builds below a step that must follow it")
     }
 }
 
 fn findings(sources: &Sources) -> Vec<String> {
-    let listed = GatedStatement::all();
+    let listed = TestStatement::all();
     let mut counts = vec![0; listed.len()];
     let mut findings = Vec::new();
     for (file, lines) in &production_files(sources) {
@@ -161,20 +162,20 @@ fn findings(sources: &Sources) -> Vec<String> {
             let has_module_name = code
                 .split(|it| !is_part_of_word(it))
                 .any(|word| word == "testing");
-            let fault = if index > 0 && lines[index - 1].trim() == GATE {
+            let fault = if index > 0 && lines[index - 1].trim() == TEST_CFG {
                 let function = function_around(lines, index).map_or("-", |(_, name)| name);
                 let here = (*file, function, line);
                 match listed
                     .iter()
-                    .position(|gated| (gated.file, gated.function, gated.statement.as_str()) == here)
+                    .position(|listed| (listed.file, listed.function, listed.statement.as_str()) == here)
                 {
                     Some(number) => {
                         counts[number] += 1;
                         listed[number].fault(lines, index)
                     }
-                    None => Some("a gated statement that is not listed"),
+                    None => Some("a statement of test builds that is not listed"),
                 }
-            } else if line != GATE && mentions(CFG) {
+            } else if line != TEST_CFG && mentions(CFG) {
                 Some("a cfg in a production module")
             } else {
                 (mentions(TESTING) || has_module_name).then_some("a production module mentions `testing`")
@@ -182,13 +183,13 @@ fn findings(sources: &Sources) -> Vec<String> {
             findings.extend(fault.map(|fault| format!("{file}:{}: {fault}", index + 1)));
         }
     }
-    for (gated, count) in listed.iter().zip(counts).filter(|(_, count)| *count != 1) {
-        let GatedStatement {
+    for (statement, count) in listed.iter().zip(counts).filter(|(_, count)| *count != 1) {
+        let TestStatement {
             file,
             function,
             statement,
             ..
-        } = gated;
+        } = statement;
         findings.push(format!(
             "{statement} in {function} of {file} occurs {count} times"
         ));

@@ -94,7 +94,7 @@ src/states/index.rs VACANT
 
 a wait of threads, which changes no content
 src/fs/real/lock.rs TRIES PAUSE
-src/sync.rs TRIES PAUSES
+src/sync.rs TRIES_MAX SPINS_PER_TRY
 src/wal/log.rs YIELDS_MAX
 
 the default of an option

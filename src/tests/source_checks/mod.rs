@@ -138,7 +138,7 @@ impl Sources {
         file.map_or("", |file| file.code.get_or_init(|| code_of(&file.text)))
     }
 
-    /// The files after a planted change, and the expected part of the finding.
+    /// The files after a planted violation, and the expected part of the finding.
     fn with(&self, planted: &str) -> (Self, String) {
         let mut planted = planted.to_owned();
         for (form, times, text) in SHORT_FORMS {
@@ -162,8 +162,8 @@ impl Sources {
 
 /// Short forms in planted violations: the form, and the number of repetitions and the text that replace it.
 const SHORT_FORMS: [(&str, usize, &str); 6] = [
-    ("<gate>", 1, hooks::GATE),
-    ("<production gate>", 1, seam::PRODUCTION_GATE),
+    ("<cfg>", 1, hooks::TEST_CFG),
+    ("<production cfg>", 1, seam::PRODUCTION_CFG),
     ("<hook>", 1, hooks::HOOK),
     ("<many lines>", modules::LINES_MAX + 1, "\n"),
     ("<many comments with what>", 300, "// what\n"),

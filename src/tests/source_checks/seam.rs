@@ -1,4 +1,4 @@
-//! Rules for the seam in `src/sync.rs`, the only file of the engine that names the standard library's locks, condition
+//! The rule for the seam in `src/sync.rs`, the only file of the engine that names the standard library's locks, condition
 //! variables, atomics and threads.
 //!
 //! For each import the seam has a line for production builds and a line for test builds, with the same names. The line
@@ -7,19 +7,21 @@
 use std::collections::BTreeSet;
 
 use super::Rule;
-use super::hooks::GATE;
+use super::hooks::TEST_CFG;
 use super::imports::{paths_in, qualified_paths};
 
 pub(super) const FILE: &str = "src/sync.rs";
-pub(super) const PRODUCTION_GATE: &str = r#"#[cfg(not(any(test, feature = "test-utils")))]"#;
+/// The cfg line of production builds.
+pub(super) const PRODUCTION_CFG: &str = r#"#[cfg(not(any(test, feature = "test-utils")))]"#;
 const TRACK_CALLER: &str = r#"#[cfg_attr(any(test, feature = "test-utils"), track_caller)]"#;
 /// The module of the kit that may replace names of the standard library.
 const TEST_MODULE: &str = "crate::testing::scheduler::primitives::";
 
 /// The crates of the standard library.
 const LIBRARIES: [&str; 3] = ["std", "core", "alloc"];
-/// The modules that the rule guards, and the names in them that each file may use.
+/// The guarded modules of the standard library.
 const GUARDED: [&str; 3] = ["sync", "thread", "hint"];
+/// The names in them that are allowed in each file.
 const ALLOWED: [&[&str]; 4] = [
     &["sync", "Arc"],
     &["sync", "Weak"],
@@ -76,14 +78,12 @@ fn is_guarded(path: &[String]) -> bool {
     is_library && is_guarded && !is_allowed
 }
 
-/// The lines of `src/sync.rs` without the legal lines of the seam, which are empty lines then. The formatter chooses the
-/// half that comes first.
+/// The lines of `src/sync.rs`. A legal line of the seam becomes an empty line. rustfmt may put either line of a pair first.
 pub(super) fn without_seam(mut lines: Vec<&str>) -> Vec<&str> {
     for first in 0..lines.len() {
         let halves = match lines[first..] {
-            [PRODUCTION_GATE, production, GATE, test, ..] | [GATE, test, PRODUCTION_GATE, production, ..] => {
-                Some((production, test))
-            }
+            [PRODUCTION_CFG, production, TEST_CFG, test, ..]
+            | [TEST_CFG, test, PRODUCTION_CFG, production, ..] => Some((production, test)),
             _ => None,
         };
         if let Some((production, test)) = halves
