@@ -2,6 +2,6 @@
 
 mod decay;
 mod intact;
-pub(crate) mod planted_changes;
 mod poison;
+pub(crate) mod source_bugs;
 pub(crate) mod source_checks;

@@ -1,7 +1,7 @@
-//! A copy of the crate, in which changes are planted and from which the program `schedules` is built.
+//! A copy of the crate, in which bugs are planted and from which the program `schedules` is built.
 //!
 //! The copy has only the files that the program needs, and no dependency. Unchanged files keep their time, so that a
-//! build compiles only the crate. A run that was killed may leave a planted change; the next run restores all files.
+//! build compiles only the crate. A run that was killed may leave a planted bug; the next run restores all files.
 
 use std::collections::HashSet;
 use std::fs;
@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::planted_changes::PlantedChange;
+use crate::source_bugs::SourceBug;
 
 /// The copied files and folders.
 const COPIED: [&str; 4] = ["Cargo.toml", "README.md", "src", "tests/programs"];
@@ -49,18 +49,16 @@ impl EngineCopy {
         self.build("unchanged")
     }
 
-    /// Builds the program with a planted change. Returns its path.
+    /// Builds the program with a planted bug. Returns its path.
     ///
     /// # Errors
     /// The reason for which there is no program.
-    pub(crate) fn build_changed(&self, change: &PlantedChange) -> Result<PathBuf, String> {
-        let (original, changed) = (self.crate_dir.join(change.file), self.source(change.file));
-        let text = fs::read_to_string(&original).map_err(|error| format!("{}: {error}", change.file))?;
-        let planted = change.apply(&text);
-        let planted =
-            planted.map_err(|places_len| format!("the lines before the change occur {places_len} times"))?;
-        let write =
-            |text: &str| fs::write(&changed, text).map_err(|error| format!("{}: {error}", change.file));
+    pub(crate) fn build_with(&self, bug: &SourceBug) -> Result<PathBuf, String> {
+        let (original, changed) = (self.crate_dir.join(bug.file), self.source(bug.file));
+        let text = fs::read_to_string(&original).map_err(|error| format!("{}: {error}", bug.file))?;
+        let planted = bug.apply(&text);
+        let planted = planted.map_err(|places_len| format!("the old lines occur {places_len} times"))?;
+        let write = |text: &str| fs::write(&changed, text).map_err(|error| format!("{}: {error}", bug.file));
         write(&planted)?;
         let built = self.build("changed");
         write(&text)?;

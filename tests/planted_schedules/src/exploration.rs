@@ -2,22 +2,24 @@
 
 use std::io::{self, Read};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 /// The beginning of a replay line.
 const LINE: &str = "tidaldb-schedule:";
-/// The beginning of the failure of a line that does not fit the engine.
-const DOES_NOT_FIT: &str = "never reached:";
+/// The exit status of a replay whose line does not fit the engine.
+const DOES_NOT_FIT: i32 = 2;
 /// A replay takes less than a second.
 const REPLAY_LIMIT: Duration = Duration::from_secs(60);
+/// The program starts no sweep after the time of an exploration. The last sweep may take this time longer.
+const LAST_SWEEP_LIMIT: Duration = Duration::from_secs(30);
 
 /// The result of an exploration up to its first finding.
 #[derive(Debug)]
 pub(crate) struct Exploration {
-    /// The number of schedules of the programs that were explored.
+    /// The number of schedules of the sweeps that ended.
     pub(crate) schedules: u64,
     /// `None` if no schedule failed.
     pub(crate) finding: Option<PrintedFinding>,
@@ -58,23 +60,17 @@ impl PrintedFinding {
     }
 }
 
-/// Explores the standard programs until the first finding, at most for `time`.
+/// Runs the sweeps of the sets `pairs` and `listed` until the first finding, at most for `time`.
 ///
 /// # Errors
-/// The reason for which the program did not run or its output is not legal.
+/// The reason for which the program did not end or its output is not legal.
 pub(crate) fn explore(program: &Path, workers: usize, time: Duration) -> Result<Exploration, String> {
     let mut command = Command::new(program);
     command.args(["pairs", "listed", "--first"]);
     command.arg(format!("--workers={workers}"));
     command.arg(format!("--minutes={}", time.as_secs_f64() / 60.0));
-    // The program starts no exploration after `time`. One that runs then may take long.
-    let output = output_of(command, time + Duration::from_secs(5)).map_err(|error| error.to_string())?;
-    let Some(output) = output else {
-        return Ok(Exploration {
-            schedules: 0,
-            finding: None,
-        });
-    };
+    let (output, _) = output_of(command, time + LAST_SWEEP_LIMIT)?;
+    // The program is of the same version, so the form of its last line is known.
     let sums = output.lines().last().unwrap_or_default();
     let before = sums.split(" schedules, ").next().unwrap_or_default();
     let schedules = before.rsplit(' ').next().and_then(|number| number.parse().ok());
@@ -87,13 +83,12 @@ pub(crate) fn explore(program: &Path, workers: usize, time: Duration) -> Result<
 /// Runs the schedule of `line`. Returns its finding; `None` if the schedule does not fail or does not fit the engine.
 ///
 /// # Errors
-/// The reason for which the program did not run.
+/// The reason for which the program did not end, or printed no finding.
 pub(crate) fn replay(program: &Path, line: &str) -> Result<Option<PrintedFinding>, String> {
     let mut command = Command::new(program);
     command.args(["--replay", line]);
-    let output = output_of(command, REPLAY_LIMIT).map_err(|error| error.to_string())?;
-    let output = output.ok_or("the replay has no end")?;
-    if output.starts_with("no finding: ") || output.starts_with(DOES_NOT_FIT) {
+    let (output, status) = output_of(command, REPLAY_LIMIT)?;
+    if status.success() || status.code() == Some(DOES_NOT_FIT) {
         return Ok(None);
     }
     let finding = PrintedFinding::of(&output);
@@ -102,10 +97,18 @@ pub(crate) fn replay(program: &Path, line: &str) -> Result<Option<PrintedFinding
         .ok_or_else(|| format!("the replay printed {output:?}"))
 }
 
-/// Runs a program, and returns its standard output. `None` if it did not end within `limit`; it is killed then.
-fn output_of(mut command: Command, limit: Duration) -> io::Result<Option<String>> {
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
-    let mut stdout = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+/// Runs a program, and returns its standard output and its exit status.
+///
+/// # Errors
+/// The reason for which the program did not run, or the limit within which it did not end; it is killed then.
+fn output_of(mut command: Command, limit: Duration) -> Result<(String, ExitStatus), String> {
+    let failed = |error: io::Error| error.to_string();
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(failed)?;
+    let mut stdout = child.stdout.take().ok_or("the program has no output")?;
     let (sender, output) = mpsc::channel();
     let reader = thread::spawn(move || {
         let mut text = String::new();
@@ -115,9 +118,12 @@ fn output_of(mut command: Command, limit: Duration) -> io::Result<Option<String>
     });
     let output = output.recv_timeout(limit);
     if output.is_err() {
-        child.kill()?;
+        child.kill().map_err(failed)?;
     }
-    child.wait()?;
+    let status = child.wait().map_err(failed)?;
     drop(reader.join());
-    output.ok().transpose()
+    match output {
+        Ok(output) => Ok((output.map_err(failed)?, status)),
+        Err(_) => Err(format!("the program did not end within {} s", limit.as_secs())),
+    }
 }

@@ -1,19 +1,19 @@
-//! Planted faults of concurrency: checks that the schedule sweeps find each of them.
+//! Planted bugs of the order of threads: checks that the schedule sweeps find each of them.
 //!
 //! ```sh
-//! cargo run --manifest-path tests/planted_schedules/Cargo.toml -- --file target/planted_schedules.txt
+//! cargo run --release --manifest-path tests/planted_schedules/Cargo.toml -- --file planted.txt
 //! ```
 //!
-//! A wrapper of files or storage cannot have a fault of concurrency, so a planted fault is a change of a few lines of
-//! the engine. `changes.txt` lists the changes. The program copies the crate to `target/planted_schedules`, and
-//! explores the standard programs of `schedules` (`tests/programs/schedules.rs`) there:
+//! A wrapper of files or storage cannot have such a bug, so each bug changes a few lines of the engine. `bugs.txt` lists
+//! them. The program copies the crate to `target/planted_schedules`, and explores the sets `pairs` and `listed` of the
+//! example `schedules` (`tests/programs/schedules.rs`) there:
 //!
 //! 1. The unchanged engine has no finding within a short time.
-//! 2. Each change is found from nothing within the time of `--minutes`.
+//! 2. Each bug is found without a known schedule within the time of `--minutes`.
 //! 3. The line of the finding replays a failure of the same kind.
 //! 4. The same line has no finding in the unchanged engine, or does not fit it.
 //!
-//! It prints a row for each change. `--help` lists the options. Exit status: 0 if every change was found, 1 if not,
+//! It prints a row for each bug. `--help` lists the options. Exit status: 0 if every bug was found, 1 if not,
 //! 2 if an option is wrong.
 #![allow(
     clippy::disallowed_methods,
@@ -24,8 +24,8 @@
 mod command_line;
 mod engine_copy;
 mod exploration;
-#[path = "../../../src/tests/planted_changes.rs"]
-mod planted_changes;
+#[path = "../../../src/tests/source_bugs.rs"]
+mod source_bugs;
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -35,13 +35,13 @@ use std::time::{Duration, Instant};
 
 use crate::command_line::CommandLine;
 use crate::engine_copy::EngineCopy;
-use crate::planted_changes::PlantedChange;
+use crate::source_bugs::SourceBug;
 
 /// The time of the exploration of the unchanged engine.
 const UNCHANGED_TIME: Duration = Duration::from_secs(20);
 
 struct PlantArguments {
-    changes: Vec<PlantedChange>,
+    bugs: Vec<SourceBug>,
     lists: bool,
     time: Duration,
     workers: usize,
@@ -50,41 +50,28 @@ struct PlantArguments {
 
 fn arguments() -> Result<PlantArguments, ExitCode> {
     let line = CommandLine::new("planted_schedules [OPTIONS]")
-        .option("--only NAME", "", "plants only this change; may be repeated")
+        .option("--only NAME", "", "plants only this bug; may be repeated")
         .option(
             "--list",
             "",
-            "prints the names of the changes and the promises that they break",
+            "prints the names of the bugs and the promises that they break",
         )
-        .option(
-            "--minutes N",
-            5,
-            "the time to find each change; fractions are legal",
-        )
-        .option(
-            "--workers N",
-            2,
-            "the number of programs that are explored at the same time",
-        )
+        .option("--minutes N", 5, "the time to find each bug; fractions are legal")
+        .option("--workers N", 2, "the number of sweeps that run at the same time")
         .option(
             "--file PATH",
             "",
-            "appends the row of each found change, and skips the changes in the file",
+            "appends the row of each found bug, and skips the bugs in the file",
         );
     line.of_process(|given| {
-        let mut changes = PlantedChange::all();
+        let mut bugs = SourceBug::all();
         let only = given.texts("--only");
-        if let Some(unknown) = only
-            .iter()
-            .find(|name| changes.iter().all(|change| change.name != **name))
-        {
-            return Err(format!(
-                "no change has the name {unknown}; --list shows the names"
-            ));
+        if let Some(unknown) = only.iter().find(|name| bugs.iter().all(|bug| bug.name != **name)) {
+            return Err(format!("no bug has the name {unknown}; --list shows the names"));
         }
-        changes.retain(|change| only.is_empty() || only.iter().any(|name| name == change.name));
+        bugs.retain(|bug| only.is_empty() || only.iter().any(|name| name == bug.name));
         Ok(PlantArguments {
-            changes,
+            bugs,
             lists: given.has("--list"),
             time: given.minutes("--minutes")?,
             workers: given.number("--workers", 1..=64)?,
@@ -99,15 +86,15 @@ fn main() -> ExitCode {
         Err(status) => return status,
     };
     if arguments.lists {
-        for change in &arguments.changes {
-            println!("{} | {} | {}", change.name, change.promise, change.file);
+        for bug in &arguments.bugs {
+            println!("{} | {} | {}", bug.name, bug.promise, bug.file);
         }
         return ExitCode::SUCCESS;
     }
     match find_all(&arguments) {
         Ok(0) => ExitCode::SUCCESS,
         Ok(failed_len) => {
-            println!("{failed_len} of {} changes failed", arguments.changes.len());
+            println!("{failed_len} of {} bugs failed", arguments.bugs.len());
             ExitCode::FAILURE
         }
         Err(error) => {
@@ -117,7 +104,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Finds each change, and prints its row. Returns the number of changes that failed.
+/// Finds each bug, and prints its row. Returns the number of bugs that failed.
 fn find_all(arguments: &PlantArguments) -> Result<usize, String> {
     let crate_dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let copied = crate_dir.canonicalize().and_then(EngineCopy::of);
@@ -136,16 +123,19 @@ fn find_all(arguments: &PlantArguments) -> Result<usize, String> {
             finding.failure, finding.line
         ));
     }
+    if control.schedules == 0 {
+        return Err("no sweep of the unchanged engine ended".to_owned());
+    }
     println!("name | promise | finding | schedules | build s | run s | replay line");
     let mut failed_len = 0;
-    for change in &arguments.changes {
-        let is_of_change = |row: &&str| row.split(" | ").next() == Some(change.name);
-        if let Some(row) = rows.lines().find(is_of_change) {
+    for bug in &arguments.bugs {
+        let is_of_bug = |row: &&str| row.split(" | ").next() == Some(bug.name);
+        if let Some(row) = rows.lines().find(is_of_bug) {
             println!("{row}");
             continue;
         }
-        eprintln!("{}: {}", change.name, change.promise);
-        match find(change, &copy, &unchanged, arguments) {
+        eprintln!("{}: {}", bug.name, bug.promise);
+        match find(bug, &copy, &unchanged, arguments) {
             Ok(row) => {
                 println!("{row}");
                 if let Some(path) = &arguments.file {
@@ -155,7 +145,7 @@ fn find_all(arguments: &PlantArguments) -> Result<usize, String> {
                 }
             }
             Err(reason) => {
-                println!("{} | {} | FAILED: {reason}", change.name, change.promise);
+                println!("{} | {} | FAILED: {reason}", bug.name, bug.promise);
                 failed_len += 1;
             }
         }
@@ -163,18 +153,18 @@ fn find_all(arguments: &PlantArguments) -> Result<usize, String> {
     Ok(failed_len)
 }
 
-/// Finds a change, and returns its row.
+/// Finds a bug, and returns its row.
 ///
 /// # Errors
-/// The reason for which the change was not found, or its line does not replay the finding.
+/// The reason for which the bug was not found, or its line does not replay the finding.
 fn find(
-    change: &PlantedChange,
+    bug: &SourceBug,
     copy: &EngineCopy,
     unchanged: &Path,
     arguments: &PlantArguments,
 ) -> Result<String, String> {
     let begun = Instant::now();
-    let changed = copy.build_changed(change)?;
+    let changed = copy.build_with(bug)?;
     let build_seconds = begun.elapsed().as_secs_f64();
     let begun = Instant::now();
     let exploration = exploration::explore(&changed, arguments.workers, arguments.time)?;
@@ -198,8 +188,8 @@ fn find(
     }
     Ok(format!(
         "{} | {} | {} | {} | {build_seconds:.0} | {seconds:.1} | {}",
-        change.name,
-        change.promise,
+        bug.name,
+        bug.promise,
         finding.kind(),
         exploration.schedules,
         finding.line
