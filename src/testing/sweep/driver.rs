@@ -134,8 +134,6 @@ impl<'a> Driver<'a> {
     /// A driver of the same run for another thread of the work. The thread must [inherit](crate::testing::inherit) the
     /// slot. This driver cannot reopen the database.
     ///
-    /// Only one thread may change collections: changes by different threads have no common order.
-    ///
     /// # Panics
     /// If a reopening failed.
     #[must_use]
