@@ -12,8 +12,8 @@
 //! | crash a database at one position and check every promise | [`run_plan`] with a [`Plan`] |
 //! | crash a database on real files, over any storage engine | [`CrashSweep::crash_on_files`] |
 //! | crash other code at one crash point | [`run_to_crash`]; [`run_with_crash`] also accepts a run without a crash |
-//! | explore the schedules of several threads, and crash in each | [`schedule`] |
-//! | replay a failure from its line | [`replay()`] |
+//! | explore the schedules of several threads, and check the images of crashes in each | [`schedule`] |
+//! | replay a failure of a crash or of a schedule from its line | [`replay()`] |
 //! | compare the crash modes, also `SIGKILL` of a child process | [`compare_crash_modes`] |
 //! | fail a disk, fill it, or cut its power | [`SimDisk`] |
 //! | put a custom fault into files or storage | [`faults`] |
@@ -28,8 +28,8 @@
 //! | [`sim_disk`] | a disk in memory with faults, and the images that a power loss can leave on it |
 //! | [`workload`] | the operations of a test run, written by hand or drawn from a seed |
 //! | [`plan`] | one test case: the work, the crashes, and the text form of both |
-//! | [`sweep`] | the runs of all cases, findings, and the replay of one case |
-//! | [`schedule`] | threads that run one at a time, in every order with few preemptions |
+//! | [`sweep`] | the runs of all cases, and findings |
+//! | [`schedule`] | threads that run one at a time, under every schedule with few preemptions |
 //! | [`oracle`] | the check of a recovered database against the acknowledged calls |
 //! | [`conformance`] | the checks of a storage engine without the database |
 //! | [`faults`] | wrappers that pass each call to files or storage to a closure |
@@ -37,13 +37,14 @@
 //!
 //! # Semantic versioning
 //! The stable items are those of [`crash_injector`], [`sim_disk`], [`workload`], [`plan`], [`sweep`], [`oracle`],
-//! [`conformance`], [`report`], [`schedule`] and [`faults`], and [`ChildProgram`]: their names, signatures and documented meaning.
-//! The text of a plan parses to the same plan in every later minor version. `#[non_exhaustive]` enums and structs can
-//! grow.
+//! [`conformance`], [`report`], [`schedule`] and [`faults`], [`ChildProgram`] and [`replay()`]: their names, signatures and
+//! documented meaning. The text of a plan parses to the same plan in every later minor version. `#[non_exhaustive]`
+//! enums and structs can grow.
 //!
 //! These are not stable: the hidden module `lab` (campaigns that this project runs on itself); the text of messages,
-//! findings and pages; the number of images that a sweep builds; and the operations that a seed draws. So a line with
-//! `work=standard` is valid for one version only.
+//! findings and pages; the number of images that a sweep builds; the operations that a seed draws; and the schedules of
+//! a sweep, the numbers of their decisions and [`ReplayedSchedule::hash`](schedule::ReplayedSchedule::hash). So a line
+//! with `work=standard` and a line that begins with `tidaldb-schedule:` are valid for one version only.
 //!
 //! # Crash everywhere: the first test to write
 //! The sweep crashes the work at every position. The test fails if any crash loses a promised result. It also fails if
@@ -153,7 +154,8 @@
 //! # }
 //! # test().unwrap();
 //! ```
-//! Use [`CrashSweep::replay`] for a line of a sweep with custom work, options, storage or files.
+//! Use [`CrashSweep::replay`] for a line of a crash sweep with custom work, options, storage or files, and
+//! [`ScheduleSweep::replay`](schedule::ScheduleSweep::replay) for one of a schedule sweep with custom work or options.
 
 pub mod conformance;
 pub mod crash_injector;
@@ -165,6 +167,7 @@ pub(crate) mod model;
 pub mod oracle;
 pub mod plan;
 mod process;
+mod replay;
 pub mod report;
 pub mod schedule;
 pub(crate) mod scheduler;
@@ -187,10 +190,10 @@ pub use crash_injector::{
 };
 pub use plan::Plan;
 pub use process::ChildProgram;
+pub use replay::{ReplayFailure, ReplayedLine, replay};
 pub use sim_disk::SimDisk;
 pub use sweep::{
-    CrashSweep, Driver, Finding, RecoveredCase, ReplayFailure, SweepReport, compare_crash_modes, random_plan,
-    replay, run_plan,
+    CrashSweep, Driver, Finding, RecoveredCase, SweepReport, compare_crash_modes, random_plan, run_plan,
 };
 pub use test_clock::TestClock;
 

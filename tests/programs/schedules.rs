@@ -1,11 +1,15 @@
-//! Schedules: explores the programs of the project, each under every schedule with few preemptions, and judges every
-//! image that a crash at any of their steps can leave.
+//! Schedules: explores the programs of the project, each under every schedule with few preemptions, and checks up to 12
+//! images of a crash at each disk operation.
 //!
 //! ```sh
 //! cargo run --release --features test-utils --example schedules -- pairs listed --file schedules.txt
 //! ```
 //!
-//! `--help` lists the options. Exit status: 0 without a finding, 1 with one, 2 if an option is wrong.
+//! `--help` lists the options. Exit status: 0 without a finding, 1 with one, 2 if an option is wrong or a line does not
+//! fit the program or the engine.
+//!
+//! A sweep is one program under one policy, with a largest number of preemptions, and with or without faults. `--file`
+//! gets a line for each sweep without a finding. Remove the file after a change of the engine.
 #![allow(
     clippy::disallowed_methods,
     reason = "a program that measures time, starts threads and writes its own result file"
@@ -21,10 +25,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
-use tidaldb::Durability;
 use tidaldb::testing::lab::command_line::CommandLine;
+use tidaldb::testing::lab::programs::{self, POLICIES};
 use tidaldb::testing::report::{LiveLine, LiveStatus};
-use tidaldb::testing::schedule::{Program, ScheduleReport, ScheduleSweep, replay_schedule};
+use tidaldb::testing::schedule::{Program, ScheduleReport, ScheduleSweep};
+use tidaldb::testing::{ReplayFailure, ReplayedLine};
 
 struct ScheduleArguments {
     sets: Vec<String>,
@@ -69,18 +74,18 @@ fn arguments() -> Result<ScheduleArguments, ExitCode> {
         .option(
             "--workers N",
             2,
-            "the number of programs that are explored at the same time",
+            "the number of sweeps that run at the same time",
         )
         .option(
             "--minutes N",
             100_000,
-            "starts no program after this time; fractions are legal",
+            "starts no sweep after this time; fractions are legal",
         )
         .option("--first", "", "ends at the first finding")
         .option(
             "--file PATH",
             "",
-            "appends the result of each program, and skips the programs in the file",
+            "appends a line for each sweep without a finding, and skips the sweeps in the file",
         )
         .option("--replay LINE", "", "runs the schedule of a line instead")
         .words(
@@ -94,7 +99,7 @@ fn arguments() -> Result<ScheduleArguments, ExitCode> {
                 ),
                 (
                     "repeat",
-                    "runs a random schedule of each seed twice, and compares all bytes",
+                    "runs a random schedule of each seed twice, and compares all bytes; alone, with --seed and --seeds",
                 ),
             ],
         );
@@ -102,6 +107,9 @@ fn arguments() -> Result<ScheduleArguments, ExitCode> {
         let mut sets = given.operands.clone();
         if sets.is_empty() {
             sets = vec!["pairs".to_owned(), "listed".to_owned()];
+        }
+        if sets.len() > 1 && sets.iter().any(|set| set == "repeat") {
+            return Err("`repeat` is possible only without other sets".to_owned());
         }
         Ok(ScheduleArguments {
             sets,
@@ -123,14 +131,8 @@ fn arguments() -> Result<ScheduleArguments, ExitCode> {
     })
 }
 
-const POLICIES: [Durability; 3] = [
-    Durability::EverySynced,
-    Durability::SyncedEvery { interval_ms: 2000 },
-    Durability::OperatingSystem,
-];
-
-/// The sweeps of the chosen sets. Each group of programs is explored with few preemptions before it is explored with more,
-/// and without faults before it is explored with faults. The next group begins one round later.
+/// The sweeps of the chosen sets. In each round a group of programs is explored with one more preemption than in the round
+/// before, without faults and then with faults. Each group begins one round after the group before it.
 fn sweeps(arguments: &ScheduleArguments) -> Vec<ScheduleSweep> {
     let mut sweeps = Vec::new();
     let groups = groups(arguments);
@@ -152,7 +154,7 @@ fn sweeps(arguments: &ScheduleArguments) -> Vec<ScheduleSweep> {
     if arguments.has("random") {
         let seeds = (0..arguments.seeds).map(|number| arguments.first_seed.wrapping_add(number));
         sweeps.extend(seeds.map(|seed| {
-            ScheduleSweep::of(Program::random(seed))
+            ScheduleSweep::of(programs::random(seed))
                 .durability(POLICIES[(seed % 3) as usize])
                 .faults(arguments.has_faults)
                 .random(seed, arguments.runs)
@@ -161,8 +163,8 @@ fn sweeps(arguments: &ScheduleArguments) -> Vec<ScheduleSweep> {
     sweeps
 }
 
-/// The groups of programs: the pairs under each policy, with a log in which nothing is due and one in which a checkpoint
-/// is, and the listed programs.
+/// The groups of programs: the pairs under each policy, with a log of 1 frame (no checkpoint is due) and of 12 frames (one
+/// is due), and the listed programs.
 fn groups(arguments: &ScheduleArguments) -> Vec<Vec<ScheduleSweep>> {
     let mut groups = Vec::new();
     let of = |program: Program, policy: usize| {
@@ -171,13 +173,13 @@ fn groups(arguments: &ScheduleArguments) -> Vec<Vec<ScheduleSweep>> {
     if arguments.has("pairs") {
         for frames_len in [1, 12] {
             for policy in 0..POLICIES.len() {
-                let pairs = Program::pairs(frames_len).into_iter();
+                let pairs = programs::pairs(frames_len).into_iter();
                 groups.push(pairs.map(|program| of(program, policy)).collect());
             }
         }
     }
     if arguments.has("listed") {
-        let listed = Program::listed(12).into_iter().enumerate();
+        let listed = programs::listed(12).into_iter().enumerate();
         groups.insert(
             groups.len().min(1),
             listed.map(|(index, program)| of(program, index)).collect(),
@@ -192,19 +194,7 @@ fn main() -> ExitCode {
         Err(status) => return status,
     };
     if let Some(line) = &arguments.replay {
-        return match replay_schedule(line) {
-            Ok(replayed) => {
-                println!(
-                    "no finding: {} steps, hash {:016x}",
-                    replayed.steps, replayed.hash
-                );
-                ExitCode::SUCCESS
-            }
-            Err(finding) => {
-                println!("{finding}");
-                ExitCode::FAILURE
-            }
-        };
+        return replay(line);
     }
     if arguments.has("repeat") {
         return repeat(&arguments);
@@ -212,22 +202,51 @@ fn main() -> ExitCode {
     explore(&arguments)
 }
 
-/// Runs a random schedule of each seed twice, and compares the runs.
+/// Runs the schedule of a line.
+fn replay(line: &str) -> ExitCode {
+    match tidaldb::testing::replay(line) {
+        Ok(ReplayedLine::Schedule(replayed)) => {
+            println!(
+                "no finding: {} steps, hash {:016x}",
+                replayed.steps, replayed.hash
+            );
+            ExitCode::SUCCESS
+        }
+        Ok(_) => {
+            println!("no finding");
+            ExitCode::SUCCESS
+        }
+        Err(failure @ (ReplayFailure::Found(_) | ReplayFailure::FoundSchedule(_))) => {
+            println!("{failure}");
+            ExitCode::FAILURE
+        }
+        Err(failure) => {
+            println!("{failure:?}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Runs a random schedule of each seed twice, and compares the runs. A finding counts as a failure.
 fn repeat(arguments: &ScheduleArguments) -> ExitCode {
     let live = LiveLine::stderr();
     let (started, mut equal) = (Instant::now(), 0);
     for number in 0..arguments.seeds {
         let seed = arguments.first_seed.wrapping_add(number);
-        let sweep = ScheduleSweep::of(Program::random(seed)).durability(POLICIES[(seed % 3) as usize]);
-        let [first, second] = [sweep.run_seed(seed), sweep.run_seed(seed)];
-        if first == second {
-            equal += 1;
-        } else {
-            live.clear();
-            println!("seed {seed}: {first:?} differs from {second:?}");
+        let sweep = ScheduleSweep::of(programs::random(seed)).durability(POLICIES[(seed % 3) as usize]);
+        match (sweep.run_seed(seed), sweep.run_seed(seed)) {
+            (Ok(first), Ok(second)) if first == second => equal += 1,
+            (Ok(first), Ok(second)) => {
+                live.clear();
+                println!("seed {seed}: {first:?} differs from {second:?}");
+            }
+            (Err(finding), _) | (_, Err(finding)) => {
+                live.clear();
+                println!("seed {seed}: {finding}");
+            }
         }
-        let status = LiveStatus::of_parts("repeating", number, arguments.seeds, started.elapsed());
-        live.show(&status.count(number, "seeds"));
+        let status = LiveStatus::of_parts("repeating", number + 1, arguments.seeds, started.elapsed());
+        live.show(&status.count(number + 1, "seeds"));
     }
     live.clear();
     println!(
@@ -241,12 +260,12 @@ fn repeat(arguments: &ScheduleArguments) -> ExitCode {
     }
 }
 
-/// The sums over all programs.
+/// The sums over all sweeps.
 #[derive(Debug, Default)]
 struct ScheduleTotals {
-    programs: u64,
+    sweeps: u64,
     schedules: u64,
-    with_fault: u64,
+    faults: u64,
     pruned: u64,
     steps: u64,
     images: u64,
@@ -256,9 +275,9 @@ struct ScheduleTotals {
 
 impl ScheduleTotals {
     fn add(&mut self, report: &ScheduleReport) {
-        self.programs += 1;
+        self.sweeps += 1;
         self.schedules += report.schedules;
-        self.with_fault += report.with_fault;
+        self.faults += report.faults;
         self.pruned += report.pruned;
         self.steps += report.steps;
         self.images += report.images;
@@ -279,7 +298,7 @@ fn explore(arguments: &ScheduleArguments) -> ExitCode {
         })
         .unwrap_or_default();
     let mut sweeps = sweeps(arguments);
-    let all = sweeps.len();
+    let sweeps_len = sweeps.len() as u64;
     sweeps.retain(|sweep| !done.contains(&sweep.description()));
     let left = sweeps.len() as u64;
     let live = LiveLine::stderr();
@@ -300,22 +319,22 @@ fn explore(arguments: &ScheduleArguments) -> ExitCode {
             let written = file.and_then(|mut file| writeln!(file, "{report}"));
             written.expect("the result file can be written");
         }
-        let status = LiveStatus::of_parts("exploring", totals.programs, left, started.elapsed());
+        let status = LiveStatus::of_parts("exploring", totals.sweeps, left, started.elapsed());
         live.show(&status.count(totals.schedules, "schedules"));
     }
     live.clear();
     println!(
-        "{} of {all} programs explored ({} were done before): {} schedules, {} of them with a fault, {} equal ones not \
-         run, {} steps; {} images recovered, {} judged, {} wrong; {:.0} s",
-        totals.programs,
-        done.len(),
+        "{} of {sweeps_len} sweeps ran ({} were in the file): {} schedules, {} of them with a fault, {} equal choices not \
+         explored, {} steps; {} images recovered, {} judged, {} left out; {findings_len} findings; {:.0} s",
+        totals.sweeps,
+        sweeps_len - left,
         totals.schedules,
-        totals.with_fault,
+        totals.faults,
         totals.pruned,
         totals.steps,
         totals.images,
         totals.judged,
-        findings_len,
+        totals.left_out,
         started.elapsed().as_secs_f64()
     );
     if findings_len == 0 {
@@ -325,8 +344,8 @@ fn explore(arguments: &ScheduleArguments) -> ExitCode {
     }
 }
 
-/// Starts the threads that explore the programs, and returns the reports of these threads. The end of the process ends
-/// the threads.
+/// Starts the threads that run the sweeps, and returns the reports of these threads. The end of the process ends the
+/// threads.
 fn start_workers(
     sweeps: Vec<ScheduleSweep>,
     arguments: &ScheduleArguments,

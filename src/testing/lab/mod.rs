@@ -7,6 +7,7 @@ pub mod decoder;
 pub mod event_file;
 mod file_format;
 pub mod planted;
+pub mod programs;
 #[cfg(test)]
 mod tests;
 

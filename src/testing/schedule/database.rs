@@ -4,9 +4,10 @@
 //! events and the disk operations of a run have one order.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::testing::SimDisk;
+use crate::testing::lock::lock;
 use crate::testing::oracle::{OpId, Oracle};
 use crate::testing::scheduler::primitives::{Builder, JoinHandle};
 use crate::testing::scheduler::{ScheduledThread, StepAction, unscheduled};
@@ -42,7 +43,7 @@ pub(super) enum CallEvent {
 }
 
 impl CallEvent {
-    /// A hash of the event, equal in every process.
+    /// A hash of the event.
     pub(super) fn hash(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         match self {
@@ -55,7 +56,7 @@ impl CallEvent {
     }
 
     /// Passes the event to the oracle. `calls` holds the ids of the calls so far.
-    pub(super) fn note(&self, oracle: &mut Oracle, calls: &mut Vec<OpId>) {
+    fn note(&self, oracle: &mut Oracle, calls: &mut Vec<OpId>) {
         match self {
             Self::Begin(operation) => calls.push(oracle.begin(operation)),
             Self::End(call, result) => oracle.ended(calls[*call], result),
@@ -63,6 +64,16 @@ impl CallEvent {
             Self::Durable(sequence) => oracle.note_durable(*sequence),
         }
     }
+}
+
+/// The oracle `base` after these events.
+pub(super) fn oracle_after(base: &Oracle, events: &[(u64, CallEvent)]) -> Oracle {
+    let mut oracle = base.clone();
+    let mut calls = Vec::new();
+    for (_, event) in events {
+        event.note(&mut oracle, &mut calls);
+    }
+    oracle
 }
 
 /// The events of a run, each with the number of disk operations before it.
@@ -96,7 +107,7 @@ impl CallJournal {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, CallJournalContent> {
-        self.content.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.content)
     }
 
     /// Notes the durable sequence number of the database before the disk operation with the number `position`.
@@ -137,7 +148,7 @@ impl CallJournal {
         std::mem::forget(panics);
         self.step(StepAction::EndCall, (text, is_noted), |content, position| {
             if let Err(error) = &result
-                && let Some(failure) = content.wrong_error(error, self.disk.has_any_failure())
+                && let Some(failure) = content.note_error(error, self.disk.has_any_failure())
             {
                 content.failures.push(format!("{text} failed: {failure}"));
             }
@@ -157,8 +168,8 @@ impl Drop for PanickedCall<'_> {
 }
 
 impl CallJournalContent {
-    /// The text of an error that the run does not explain.
-    fn wrong_error(&mut self, error: &Error, has_failure: bool) -> Option<String> {
+    /// Notes the error of a call. Returns its text if the run does not explain the error.
+    fn note_error(&mut self, error: &Error, has_failure: bool) -> Option<String> {
         let is_expected = match cause_of(error) {
             Error::Closed => self.is_closing,
             Error::Poisoned { .. } | Error::Panicked { .. } => {
@@ -198,13 +209,16 @@ impl ScheduledDatabase {
         Self { shared }
     }
 
-    /// The handle. Make each call that changes the database by [`apply`](Self::apply), so that the oracle expects its
-    /// effect.
+    /// The handle, for reads. Make each call that changes the database by [`apply`](Self::apply), so that the oracle
+    /// expects its effect, and close it by [`close`](Self::close).
     pub fn db(&self) -> &TidalDb {
         &self.shared.db
     }
 
-    /// Spawns a thread of the program, which shares the database. Join it before the program ends.
+    /// Spawns a scheduled thread, which shares the database.
+    ///
+    /// Join it before the closure of the sweep returns, also if the closure returns an error. Otherwise the thread may
+    /// still change the database while the sweep compares its state with the oracle, and a wrong finding can follow.
     ///
     /// # Panics
     /// If the operating system refuses another thread.
@@ -264,11 +278,11 @@ impl ScheduledDatabase {
             .call((&"close".into(), true), begin, || self.db().close(), end)
     }
 
-    /// Reads a score of an entity, its related items, and the collections. The score must be finite.
+    /// Reads the score of signal 0 for half-life 0, the related items and the collections. The score must be finite.
     ///
     /// # Errors
     /// The error of the first read that fails.
-    pub fn read(&self, entity: EntityId) -> Result<(), Error> {
+    pub(super) fn read(&self, entity: EntityId) -> Result<(), Error> {
         let text: Arc<str> = format!("read:{entity}").into();
         let db = self.db();
         let read = || {

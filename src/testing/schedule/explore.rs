@@ -14,17 +14,19 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
-use super::finding::{PlannedFault, ReplayedSchedule, ScheduleFinding, SchedulePlan};
+use super::finding::{ReplayedSchedule, ScheduleFinding};
 use super::judge::Judge;
-use super::report::ScheduleReport;
+use super::line::{PlannedFault, SchedulePlan};
+use super::report::{ScheduleReport, ScheduleSweepEnd};
 use super::runner::{ProgramRunner, Run};
 use super::side_by_side::side_by_side;
 use super::sweep::ScheduleSweep;
+use crate::testing::replay::ReplayFailure;
 use crate::testing::scheduler::{
     Chooser, DecisionKind, Deviations, DrawBelow, LastAccess, ScheduledRun, Step, StepAction,
 };
 use crate::testing::sim_disk::{DiskOperation, IoFault};
-use crate::testing::sweep::{Failure, FailureKind, now};
+use crate::testing::sweep::{Failure, now};
 use crate::testing::workload::Random;
 
 /// The most preemptions of a random schedule.
@@ -120,7 +122,7 @@ impl<'a> ScheduleExplorer<'a> {
             fired: HashSet::new(),
             deferred: HashMap::new(),
             ends: HashSet::new(),
-            report: ScheduleReport::new(sweep.description()),
+            report: ScheduleReport::new(sweep),
             begun: now(),
         }
     }
@@ -129,7 +131,8 @@ impl<'a> ScheduleExplorer<'a> {
     pub(super) fn run(mut self) -> ScheduleReport {
         if let Err(failure) = self.runner.prepare() {
             let plan = SchedulePlan::default();
-            self.report.finding = Some(Box::new(ScheduleFinding::new(&self.sweep.text(), &plan, failure)));
+            self.report
+                .end_at(ScheduleFinding::new(self.sweep, &plan, failure));
         } else if let Some((seed, schedules)) = self.sweep.bounds.random {
             self.run_random(seed, schedules);
         } else {
@@ -141,26 +144,25 @@ impl<'a> ScheduleExplorer<'a> {
             self.report.left_out = judge.left_out;
         }
         self.report.distinct = self.ends.len() as u64;
-        self.report.time = self.begun.elapsed();
+        self.report.elapsed = self.begun.elapsed();
         self.report
     }
 
     /// Runs one schedule.
-    pub(super) fn replay(mut self, plan: &SchedulePlan) -> Result<ReplayedSchedule, Box<ScheduleFinding>> {
-        let text = self.sweep.text();
-        let found = |failure| Box::new(ScheduleFinding::new(&text, plan, failure));
+    pub(super) fn replay(mut self, plan: &SchedulePlan) -> Result<ReplayedSchedule, ReplayFailure> {
+        let sweep = self.sweep;
+        let found = |failure| Box::new(ScheduleFinding::new(sweep, plan, failure));
         self.runner.prepare().map_err(found)?;
         let run = self.runner.run_plan(plan);
         if !run.record.schedule_fits {
-            let message = "the schedule does not fit the run: the program or the engine has changed";
-            return Err(found(Failure::new(FailureKind::NeverReached, message)));
+            return Err(ReplayFailure::DoesNotFit("a deviation does not occur".to_owned()));
         }
         match self.runner.examine(&run) {
             Ok(()) => Ok(ReplayedSchedule::new(&run.record, &run.recording)),
             Err(failure) => {
                 let mut finding = found(failure);
                 finding.steps = side_by_side(&run.record);
-                Err(finding)
+                Err(finding.into())
             }
         }
     }
@@ -181,7 +183,7 @@ impl<'a> ScheduleExplorer<'a> {
         });
         while let Some(pending) = self.pop() {
             if self.is_over() {
-                self.report.is_complete = false;
+                self.report.end = ScheduleSweepEnd::Limit;
                 return;
             }
             let run = self.runner.run_plan(&pending.plan);
@@ -198,7 +200,7 @@ impl<'a> ScheduleExplorer<'a> {
     fn count(&mut self, run: &Run, has_fault: bool) {
         self.report.schedules += 1;
         self.ends.insert(run.record.fingerprint);
-        self.report.with_fault += u64::from(has_fault);
+        self.report.faults += u64::from(has_fault);
         self.report.steps += run.record.steps.len() as u64;
         self.report.threads = self.report.threads.max(run.record.thread_names.len());
     }
@@ -407,7 +409,7 @@ impl<'a> ScheduleExplorer<'a> {
         let default = self.runner.run_plan(&SchedulePlan::default());
         for number in 0..schedules {
             if self.is_over() {
-                self.report.is_complete = false;
+                self.report.end = ScheduleSweepEnd::Limit;
                 return;
             }
             let mut random = Random::new(seed.wrapping_add(number));
@@ -429,7 +431,7 @@ impl<'a> ScheduleExplorer<'a> {
     pub(super) fn run_seed(mut self, seed: u64) -> Result<ReplayedSchedule, Box<ScheduleFinding>> {
         let found = |failure| {
             Box::new(ScheduleFinding::new(
-                &self.sweep.text(),
+                self.sweep,
                 &SchedulePlan::default(),
                 failure,
             ))
@@ -446,7 +448,7 @@ impl<'a> ScheduleExplorer<'a> {
                     deviations: deviations_of(&run.record),
                     fault: None,
                 };
-                Err(Box::new(ScheduleFinding::new(&self.sweep.text(), &plan, failure)))
+                Err(Box::new(ScheduleFinding::new(self.sweep, &plan, failure)))
             }
         }
     }
@@ -484,7 +486,7 @@ impl<'a> ScheduleExplorer<'a> {
             }
             for candidate in smaller {
                 let run = self.runner.run_plan(&candidate);
-                self.runner.judge.iter_mut().for_each(Judge::forget);
+                self.runner.judge.iter_mut().for_each(Judge::reset);
                 if let Err(found) = self.runner.examine(&run)
                     && found.kind == failure.kind
                 {
@@ -499,15 +501,15 @@ impl<'a> ScheduleExplorer<'a> {
                 }
             }
         }
-        self.runner.judge.iter_mut().for_each(Judge::forget);
+        self.runner.judge.iter_mut().for_each(Judge::reset);
         let run = self.runner.run_plan(&plan);
         if let Err(last) = self.runner.examine(&run) {
             failure = last;
         }
-        let mut finding = ScheduleFinding::new(&self.sweep.text(), &plan, failure);
-        finding.deviations_before = before;
+        let mut finding = ScheduleFinding::new(self.sweep, &plan, failure);
+        finding.deviations_len_before = before;
         finding.steps = side_by_side(&run.record);
-        self.report.finding = Some(Box::new(finding));
+        self.report.end_at(finding);
     }
 }
 

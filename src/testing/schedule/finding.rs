@@ -1,40 +1,13 @@
-//! Findings of schedules: the failure, the line that replays its schedule, and the steps of the threads.
-//!
-//! A line is `tidaldb-schedule:` and then, separated by spaces, `program=PROGRAM` or the name of an application,
-//! `durability=POLICY`, `background=own-threads` or `caller`, `schedule=DEVIATIONS`, and with a fault
-//! `fault=ORDINAL:FAULT`. See [`Program`](super::Program) and `decision.rs` for the grammar of programs and deviations.
+//! Findings of schedules: the failure, the line and the test that replay its schedule, and the steps of the threads.
 
 use std::error::Error;
 use std::fmt;
 
-use crate::testing::scheduler::{Deviations, ScheduledRun};
-use crate::testing::sim_disk::{Fault, IoFault, Recording};
+use super::line::{SchedulePlan, line_of};
+use super::sweep::ScheduleSweep;
+use crate::testing::scheduler::ScheduledRun;
+use crate::testing::sim_disk::Recording;
 use crate::testing::sweep::Failure;
-
-pub(super) const PREFIX: &str = "tidaldb-schedule:";
-
-/// A schedule and its fault.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub(super) struct SchedulePlan {
-    pub(super) deviations: Deviations,
-    pub(super) fault: Option<PlannedFault>,
-}
-
-/// The fault of one disk operation of a run.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct PlannedFault {
-    pub(super) ordinal: u64,
-    pub(super) kind: IoFault,
-    pub(super) fault: Fault,
-}
-
-impl fmt::Display for SchedulePlan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "schedule={}", self.deviations)?;
-        let mut fault = self.fault.iter();
-        fault.try_for_each(|fault| write!(f, " fault={}:{}", fault.ordinal, fault.kind))
-    }
-}
 
 /// A schedule under which a program fails.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,27 +16,50 @@ impl fmt::Display for SchedulePlan {
 pub struct ScheduleFinding {
     /// The failure.
     pub failure: Failure,
-    /// The line that replays the schedule, see [`ScheduleSweep::replay`](super::ScheduleSweep::replay) and [`replay_schedule`](super::replay_schedule).
-    pub line: String,
-    /// The number of deviations from the default before the schedule was shrunk, and after.
-    pub deviations_before: usize,
-    /// See [`deviations_before`](Self::deviations_before).
-    pub deviations: usize,
-    /// The steps of the threads, side by side: one column for each thread.
+    /// The number of deviations from the default before the schedule was shrunk.
+    pub deviations_len_before: usize,
+    /// The number of deviations from the default.
+    pub deviations_len: usize,
+    /// The steps of the threads, side by side: one column for each thread. Empty if the database could not be prepared,
+    /// and in a finding of [`ScheduleSweep::run_seed`].
     pub steps: String,
+    /// True if the sweep has its own work or options, which the replay line does not contain.
+    pub has_own_setup: bool,
+    line: String,
 }
 
 impl ScheduleFinding {
-    /// A finding of the program with this text.
-    pub(super) fn new(program: &str, plan: &SchedulePlan, failure: Failure) -> Self {
-        let deviations = plan.deviations.0.len();
+    pub(super) fn new(sweep: &ScheduleSweep, plan: &SchedulePlan, failure: Failure) -> Self {
+        let deviations_len = plan.deviations.0.len();
         Self {
             failure,
-            line: format!("{PREFIX} {program} {plan}"),
-            deviations_before: deviations,
-            deviations,
+            deviations_len_before: deviations_len,
+            deviations_len,
             steps: String::new(),
+            has_own_setup: sweep.program.is_none() || sweep.has_own_options,
+            line: line_of(sweep, plan),
         }
+    }
+
+    /// The line that replays the schedule by [`replay`](crate::testing::replay()), or by [`ScheduleSweep::replay`] of a
+    /// sweep with its own work or options. It is valid for one version of the engine and of the program.
+    pub fn replay_line(&self) -> String {
+        self.line.clone()
+    }
+
+    /// The source of a test, to paste into a crate. The test fails as long as the schedule fails, or does not fit the run.
+    /// For a sweep with its own work or options, the test needs a function `sweep` that makes that sweep.
+    pub fn test_to_paste(&self) -> String {
+        let name = self.failure.kind.name().replace(' ', "_");
+        let replay = if self.has_own_setup {
+            "sweep().replay"
+        } else {
+            "tidaldb::testing::replay"
+        };
+        format!(
+            "#[test]\nfn a_replayed_schedule_has_no_finding_{name}() {{\n    {replay}({:?}).unwrap();\n}}",
+            self.line
+        )
     }
 }
 
@@ -71,14 +67,14 @@ impl fmt::Display for ScheduleFinding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.failure)?;
         writeln!(f, "{}", self.line)?;
-        if self.deviations_before > self.deviations {
+        if self.deviations_len_before > self.deviations_len {
             writeln!(
                 f,
                 "shrunk from {} to {} deviations from the default schedule",
-                self.deviations_before, self.deviations
+                self.deviations_len_before, self.deviations_len
             )?;
         }
-        f.write_str(&self.steps)
+        write!(f, "{}{}", self.steps, self.test_to_paste())
     }
 }
 
@@ -90,7 +86,8 @@ impl Error for ScheduleFinding {}
 pub struct ReplayedSchedule {
     /// The number of steps.
     pub steps: usize,
-    /// The hash of the steps, the disk operations and their bytes. It is the same in every run of the schedule.
+    /// The hash of the steps, the disk operations and their bytes. It is the same in every run of the schedule by the same
+    /// build.
     pub hash: u64,
 }
 

@@ -1,5 +1,5 @@
-//! The judge of a run: every image that a crash at any position of the run can leave is recovered, and compared with the
-//! oracle.
+//! The judge of a run: recovers the images that a crash at each position of the run can leave, up to a limit for each
+//! position, and compares them with the oracle.
 //!
 //! Owns the images and positions that it has judged. Positions with the same disk operations and the same calls before
 //! them are judged once, and an image is recovered once.
@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::database::CallEvent;
+use super::database::{CallEvent, oracle_after};
 use crate::testing::oracle::{CrashKind, Oracle};
 use crate::testing::sim_disk::{DiskModel, ImageChoice, Recording, Side};
 use crate::testing::sweep::{Failure, RecoveredState, Setup, failure_of, recover};
@@ -25,7 +25,7 @@ pub(super) struct Judge {
     recovered: HashMap<u128, Result<RecoveredState, Failure>>,
     /// The number of judged pairs of an image and the calls before the crash.
     pub(super) judged_len: u64,
-    /// The number of images that were not judged because of the limit.
+    /// The number of combinations of undurable operations that the limit of images excluded.
     pub(super) left_out: u128,
 }
 
@@ -57,20 +57,15 @@ impl Judge {
         self.recovered.len() as u64
     }
 
-    /// Forgets the judged positions, so that a repeated run is judged again.
-    pub(super) fn forget(&mut self) {
+    /// Removes the judged positions, so that a repeated run is judged again.
+    pub(super) fn reset(&mut self) {
         self.positions.clear();
         self.judged.clear();
     }
 
     /// The oracle after all events.
     pub(super) fn oracle_after(&self, events: &[(u64, CallEvent)]) -> Oracle {
-        let mut oracle = self.base.clone();
-        let mut calls = Vec::new();
-        for (_, event) in events {
-            event.note(&mut oracle, &mut calls);
-        }
-        oracle
+        oracle_after(&self.base, events)
     }
 
     /// Judges a crash at each position from `start` on.
@@ -118,14 +113,8 @@ impl Judge {
                         let disk = images.disk_with_image(&image);
                         recover(&self.setup, &disk, &Session::first().recovery())
                     });
-                    let oracle = oracle.get_or_insert_with(|| {
-                        let mut oracle = self.base.clone();
-                        let mut ids = Vec::new();
-                        for (_, event) in &events[..events_len] {
-                            event.note(&mut oracle, &mut ids);
-                        }
-                        oracle
-                    });
+                    let oracle =
+                        oracle.get_or_insert_with(|| oracle_after(&self.base, &events[..events_len]));
                     let failure = match recovered {
                         Ok(state) => {
                             let verdict = state.check_against(oracle, crash);

@@ -2,17 +2,19 @@
 //!
 //! A [`ScheduleSweep`] runs a program many times. At each lock, unlock, wait, wake-up, atomic access, file call, crash
 //! point, spawn, join and yield of the database the scheduler chooses the thread that continues. The sweep explores every
-//! schedule with few preemptions, or random ones. It judges every run:
+//! schedule with few preemptions, or random ones. It checks every run:
 //!
 //! | checked | against |
 //! |---|---|
-//! | the images of a process crash and of a power loss at each position of the run | the [oracle](crate::testing::oracle) at that position |
+//! | the images of a process crash and of a power loss at each disk operation of the program, at most [`images_max`](ScheduleSweep::images_max) for each | the [oracle](crate::testing::oracle) at that position |
 //! | the state in memory at the end | the oracle |
 //! | the result of each call | the results that the run explains: a fault, a close |
 //! | the end of all threads | a deadlock, a lost wake-up and an endless spin are findings at once |
 //!
-//! The threads of the engine take part, and so do its timers: a timer fires when the schedule says so, in simulated time.
-//! With [`faults`](ScheduleSweep::faults) each schedule also runs with one failing write or sync.
+//! The threads of the engine take part, and so do its timers. Time limits and sleeps use simulated time, which passes only
+//! when a timer fires, and the schedule chooses that moment. The clock of the options is independent of it. With
+//! [`faults`](ScheduleSweep::faults) each schedule also runs once for each fault of each later write or sync: the operation
+//! fails; half of a write is written; a sync fails and loses writes.
 //!
 //! # Threads of an application
 //! The closure of [`ScheduleSweep::driven`] runs on a scheduled thread, and [`ScheduledDatabase::spawn`] adds more:
@@ -26,42 +28,46 @@
 //!     let writer = database.spawn("writer", |database| {
 //!         database.apply(&Operation::AddToCollection(b"to watch".to_vec(), EntityId(7)))
 //!     });
-//!     database.apply(&Operation::Sync)?;
+//!     // Join before the first `?`, so that the thread has ended when the closure returns.
+//!     let synced = database.apply(&Operation::Sync);
 //!     writer.join().expect("the writer does not panic")?;
-//!     Ok(())
+//!     synced.map(drop)
 //! })
 //! .preemptions_max(1)
 //! .run()
 //! .expect_clean();
 //! ```
-//! Threads may share the locks, condition variables and atomics of [`primitives`]. A lock of the standard library would block the one
-//! thread that runs. Calls that change the database go through [`ScheduledDatabase::apply`], so that the oracle expects
-//! their effect.
+//! Threads may share the locks, condition variables and atomics of [`primitives`]. Only one thread runs at a time. If it
+//! waits for a lock, a channel, a barrier or a thread of the standard library, the run hangs, and there is no finding. Calls
+//! that change the database go through [`ScheduledDatabase::apply`], so that the oracle expects their effect.
 //!
 //! # Findings
-//! A finding prints the failure, a line that replays the schedule, and the steps of the threads side by side. The schedule
-//! is shrunk to the fewest switches. [`replay_schedule`] runs the line of a [`Program`], [`ScheduleSweep::replay`] that of
-//! an application.
+//! A finding prints the failure, a line that replays the schedule, the steps of the threads side by side, and a test to
+//! paste. The schedule is shrunk: no single deviation can be removed without losing the failure.
+//! [`replay`](crate::testing::replay()) runs the line of a [`Program`], [`ScheduleSweep::replay`] that of an application or of
+//! a sweep with its own options. A line is valid for one version of the engine and of the program.
 //!
 //! # Bounds
-//! - A preemption is a switch away from a thread that could continue. A switch at a lock that is held, at a wait or at
-//!   the end of a thread is none, so each schedule with 0 preemptions already is a different order of the calls. Most
-//!   faults of real systems need one or two preemptions (Musuvathi and Qadeer, PLDI 2007).
+//! - A preemption is a choice that costs one of [`preemptions_max`](ScheduleSweep::preemptions_max): a switch away from a
+//!   thread that could continue, a timer that fires although a thread can run, or a thread that continues after its
+//!   yield. A switch at a lock that is held, at a wait or at the end of a thread is none, so each schedule with 0
+//!   preemptions already is a different order of the calls. Most bugs of real systems need one or two preemptions
+//!   (Musuvathi and Qadeer, PLDI 2007).
 //! - A preemption is tried only before a step that conflicts with a later step of another thread: every other one is
 //!   equal to a later preemption. Equal prefixes of runs are explored once. Two prefixes are equal if each step depends on
 //!   the same earlier steps (the partial order of Mazurkiewicz).
-//! - Memory is sequentially consistent. A fault that only a weaker memory order causes is not found.
-//! - Threads inside a foreign storage engine are not scheduled.
-//! - A thread that waits is woken by a notification or a timer, never without a reason.
+//! - Memory is sequentially consistent. A bug that only a weaker memory order shows is not found.
+//! - Only threads that [`ScheduledDatabase::spawn`] or [`primitives::Builder`] start are scheduled. The sweep uses the
+//!   embedded store.
+//! - Spurious wake-ups are not explored.
 
 mod database;
 mod explore;
 mod finding;
 mod judge;
+mod line;
 mod program;
-mod programs;
 mod report;
-mod run;
 mod runner;
 mod side_by_side;
 mod sweep;
@@ -72,13 +78,54 @@ pub use crate::testing::scheduler::primitives;
 pub use database::ScheduledDatabase;
 pub use finding::{ReplayedSchedule, ScheduleFinding};
 pub use program::{Program, ProgramCall};
-pub use report::ScheduleReport;
+pub use report::{ScheduleReport, ScheduleSweepEnd};
 pub use sweep::ScheduleSweep;
 
-/// Runs the schedule of a line that a sweep of a [`Program`] printed.
-///
-/// # Errors
-/// The finding; or the reason for which the line is wrong.
-pub fn replay_schedule(line: &str) -> Result<ReplayedSchedule, Box<ScheduleFinding>> {
-    ScheduleSweep::of(Program::default()).replay(line)
+use crate::testing::replay::ReplayFailure;
+use explore::{ScheduleExplorer, operation_of};
+pub(in crate::testing) use line::SCHEDULE_PREFIX;
+use line::{PlannedFault, ScheduleLine, SchedulePlan};
+
+impl ScheduleSweep {
+    /// Runs the sweep. It ends at the first finding.
+    pub fn run(&self) -> ScheduleReport {
+        ScheduleExplorer::new(self).run()
+    }
+
+    /// Runs the schedule of a line that a finding printed, with the options of this sweep. Any text before
+    /// `tidaldb-schedule:` is ignored.
+    ///
+    /// # Errors
+    /// [`ReplayFailure::NotASchedule`] for a line that cannot be read or is one of another application;
+    /// [`ReplayFailure::DoesNotFit`] if the program or the engine has changed; [`ReplayFailure::FoundSchedule`] with the
+    /// finding.
+    pub fn replay(&self, line: &str) -> Result<ReplayedSchedule, ReplayFailure> {
+        let ScheduleLine {
+            sweep,
+            deviations,
+            fault,
+        } = line::parse(self, line).map_err(ReplayFailure::NotASchedule)?;
+        let mut plan = SchedulePlan {
+            deviations,
+            fault: None,
+        };
+        if let Some((ordinal, kind)) = fault {
+            let operation = operation_of(&sweep, &plan, ordinal);
+            let fault = operation.and_then(|operation| kind.of(&operation));
+            let Some(fault) = fault else {
+                let part = format!("operation {ordinal} cannot have the fault {kind}");
+                return Err(ReplayFailure::DoesNotFit(part));
+            };
+            plan.fault = Some(PlannedFault { ordinal, kind, fault });
+        }
+        ScheduleExplorer::new(&sweep).replay(&plan)
+    }
+
+    /// Runs the random schedule that follows from `seed`, without a fault. Equal runs have an equal result.
+    ///
+    /// # Errors
+    /// The finding. Its schedule is not shrunk.
+    pub fn run_seed(&self, seed: u64) -> Result<ReplayedSchedule, Box<ScheduleFinding>> {
+        ScheduleExplorer::new(self).run_seed(seed)
+    }
 }

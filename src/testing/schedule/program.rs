@@ -7,8 +7,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::database::ScheduledDatabase;
-use crate::EntityId;
 use crate::testing::workload::{Operation, ParseOperationError};
+use crate::{EntityId, Error};
 
 /// A call of a thread.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,7 +18,7 @@ pub enum ProgramCall {
     Apply(Operation),
     /// [`ScheduledDatabase::close`].
     Close,
-    /// [`ScheduledDatabase::read`].
+    /// A read of the score of an entity for signal 0, of its related items and of the collections.
     Read(EntityId),
 }
 
@@ -42,14 +42,16 @@ pub struct Program {
 }
 
 impl ProgramCall {
-    /// Makes the call. An error that the run explains is no failure.
-    pub(super) fn run(&self, database: &ScheduledDatabase) {
-        // The journal of the calls notes each error that nothing explains.
-        drop(match self {
+    /// Makes the call.
+    ///
+    /// # Errors
+    /// The error of the call. The journal of the calls notes each error that nothing explains.
+    pub(super) fn run(&self, database: &ScheduledDatabase) -> Result<(), Error> {
+        match self {
             Self::Apply(operation) => database.apply(operation).map(drop),
             Self::Close => database.close(),
             Self::Read(entity) => database.read(*entity),
-        });
+        }
     }
 }
 
@@ -60,7 +62,8 @@ impl Program {
             let calls = calls.clone();
             database.spawn(&format!("thread {}", index + 1), move |database| {
                 for call in &calls {
-                    call.run(&database);
+                    // The journal of the calls has each error that nothing explains.
+                    drop(call.run(&database));
                 }
             })
         };

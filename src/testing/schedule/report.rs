@@ -4,46 +4,76 @@ use std::fmt;
 use std::time::Duration;
 
 use super::finding::ScheduleFinding;
+use super::sweep::ScheduleSweep;
+
+/// The reason for which a schedule sweep ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ScheduleSweepEnd {
+    /// Every schedule within the bounds ran, or an equal one.
+    Complete,
+    /// The given number of [random](ScheduleSweep::random) schedules ran.
+    Sampled,
+    /// [`schedules_max`](ScheduleSweep::schedules_max) or [`time`](ScheduleSweep::time) ended the sweep.
+    Limit,
+    /// The sweep ended at its finding.
+    Finding,
+}
+
+impl fmt::Display for ScheduleSweepEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Complete => "no finding, complete",
+            Self::Sampled => "no finding, random schedules",
+            Self::Limit => "no finding, ended at a limit",
+            Self::Finding => "1 finding",
+        })
+    }
+}
 
 /// The counts of a schedule sweep, and its finding.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-#[must_use]
+#[must_use = "the finding of a sweep is only in its report"]
 pub struct ScheduleReport {
-    /// The program and its settings, as in a replay line.
-    pub program: String,
-    /// The number of runs. Each has another schedule or another fault.
+    /// The bounds, the program and its settings; see [`ScheduleSweep::description`].
+    pub description: String,
+    /// The number of runs, without those of the shrinking. Random runs can be equal.
     pub schedules: u64,
-    /// The number of runs with a fault; part of `schedules`.
-    pub with_fault: u64,
-    /// The number of distinct runs. Runs are equal if their steps on each object have the same order.
+    /// The number of runs with a fault of the disk; part of `schedules`.
+    pub faults: u64,
+    /// The number of distinct runs. Runs are equal if all conflicting steps have the same order.
     pub distinct: u64,
-    /// The number of choices that were not explored because an equal one was.
+    /// The number of choices that were not explored because an equal one was. One choice can stand for many schedules.
     pub pruned: u64,
     /// The number of steps of all runs.
     pub steps: u64,
-    /// The largest number of threads, those of the engine included.
+    /// The largest number of threads of a run, those of the engine included.
     pub threads: usize,
     /// The number of distinct recovered images.
     pub images: u64,
     /// The number of judged pairs of an image and the calls before the crash.
     pub judged: u64,
-    /// The number of combinations of undurable operations that the limit of images excluded.
+    /// The number of images that were left out because of [`images_max`](ScheduleSweep::images_max). An image is a
+    /// combination: for each undurable operation it has or lacks the effect of the operation.
     pub left_out: u128,
-    /// True if every schedule within the bounds ran.
-    pub is_complete: bool,
+    /// True if the program has a database, whose images are judged. False for
+    /// [`of_threads`](ScheduleSweep::of_threads).
+    pub has_database: bool,
+    /// The reason for which the sweep ended.
+    pub end: ScheduleSweepEnd,
     /// The time of the sweep.
-    pub time: Duration,
+    pub elapsed: Duration,
     /// The first finding, at which the sweep ended.
     pub finding: Option<Box<ScheduleFinding>>,
 }
 
 impl ScheduleReport {
-    pub(super) fn new(program: String) -> Self {
+    pub(super) fn new(sweep: &ScheduleSweep) -> Self {
         Self {
-            program,
+            description: sweep.description(),
             schedules: 0,
-            with_fault: 0,
+            faults: 0,
             distinct: 0,
             pruned: 0,
             steps: 0,
@@ -51,48 +81,74 @@ impl ScheduleReport {
             images: 0,
             judged: 0,
             left_out: 0,
-            is_complete: true,
-            time: Duration::ZERO,
+            has_database: sweep.threads.is_none(),
+            end: match sweep.bounds.random {
+                Some(_) => ScheduleSweepEnd::Sampled,
+                None => ScheduleSweepEnd::Complete,
+            },
+            elapsed: Duration::ZERO,
             finding: None,
         }
     }
 
-    /// Checks that the sweep has no finding, and that threads and images were explored.
+    /// Adds the finding, at which the sweep ends.
+    pub(super) fn end_at(&mut self, finding: ScheduleFinding) {
+        self.end = ScheduleSweepEnd::Finding;
+        self.finding = Some(Box::new(finding));
+    }
+
+    /// Returns true if the report is clean: the sweep tested something and has no finding.
+    pub fn is_ok(&self) -> bool {
+        self.reason_not_clean().is_none()
+    }
+
+    /// Panics if the report is not clean: the sweep has a finding or tested nothing. A sweep tests nothing if all its runs
+    /// are equal, or if it has a database and recovered no image.
     ///
     /// # Panics
-    /// If the sweep has a finding, ran only one schedule, or recovered no image.
+    /// With the report, which contains the finding and its replay line.
+    #[track_caller]
     pub fn expect_clean(&self) {
-        if let Some(finding) = &self.finding {
-            panic!("{finding}");
+        if let Some(reason) = self.reason_not_clean() {
+            panic!("{reason}\n{self}");
         }
-        assert!(
-            self.schedules > 1 && self.images > 0,
-            "the sweep tests nothing: {self}. Does the program have two threads that call the database?"
-        );
+    }
+
+    /// The reason why the report is not clean; `None` if it is clean.
+    fn reason_not_clean(&self) -> Option<&'static str> {
+        if self.finding.is_some() {
+            Some("a failing schedule")
+        } else if self.distinct < 2 {
+            Some(
+                "the sweep tests nothing: its runs are equal. A program needs two threads that use the database or the \
+                 same primitives",
+            )
+        } else if self.has_database && self.images == 0 {
+            Some("the sweep tests nothing: no image was recovered")
+        } else {
+            None
+        }
     }
 }
 
 impl fmt::Display for ScheduleReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let end = match (&self.finding, self.is_complete) {
-            (Some(_), _) => "1 finding",
-            (None, true) => "0 wrong, complete",
-            (None, false) => "0 wrong, ended at a limit",
-        };
         write!(
             f,
-            "{}: {} schedules ({} with a fault), {} equal ones not run, {} threads, {} images, {} judged, {:.1} s: {end}",
-            self.program,
-            self.schedules,
-            self.with_fault,
-            self.pruned,
-            self.threads,
-            self.images,
-            self.judged,
-            self.time.as_secs_f64()
+            "{}: {} schedules ({} with a fault), {} equal choices not explored, {} threads",
+            self.description, self.schedules, self.faults, self.pruned, self.threads
         )?;
-        self.finding
-            .iter()
-            .try_for_each(|finding| write!(f, "\n{finding}"))
+        if self.has_database {
+            let Self {
+                images,
+                judged,
+                left_out,
+                ..
+            } = self;
+            write!(f, ", {images} images, {judged} judged, {left_out} left out")?;
+        }
+        write!(f, ", {:.1} s: {}", self.elapsed.as_secs_f64(), self.end)?;
+        let mut finding = self.finding.iter();
+        finding.try_for_each(|finding| write!(f, "\n{finding}"))
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::database::{CallJournal, CallJournalContent, ScheduledDatabase};
-use super::finding::{PlannedFault, SchedulePlan};
 use super::judge::{CrashFailure, Judge};
+use super::line::{PlannedFault, SchedulePlan};
 use super::sweep::ScheduleSweep;
 use crate::testing::SimDisk;
 use crate::testing::oracle::CrashKind;
@@ -27,7 +27,8 @@ pub(super) struct Run {
     pub(super) journal: Arc<CallJournal>,
     /// The result of the program, if it ended.
     pub(super) end: Option<ProgramEnd>,
-    pub(super) panic: Option<String>,
+    /// The failure of the program: it panicked, or the database did not open.
+    failure: Option<Failure>,
 }
 
 /// The end of the program, before the database is dropped.
@@ -147,20 +148,22 @@ impl<'a> ProgramRunner<'a> {
         };
         let (record, result) = scheduler::run(chooser, program);
         let recording = disk.recording();
-        let (mut end, mut panic) = (None, None);
-        match result {
-            Some(Ok(Ok(program))) => end = Some(program),
-            Some(Ok(Err(failure))) => panic = Some(failure.to_string()),
-            Some(Err(payload)) => panic = Some(panic_text(&*payload)),
-            None => {}
-        }
+        let (end, failure) = match result {
+            Some(Ok(Ok(end))) => (Some(end), None),
+            Some(Ok(Err(failure))) => (None, Some(failure)),
+            Some(Err(payload)) => {
+                let failure = Failure::new(FailureKind::Panicked, panic_text(&*payload));
+                (None, Some(failure))
+            }
+            None => (None, None),
+        };
         Run {
             record,
             after_lock: disk.operation_after_lock(),
             recording,
             journal,
             end,
-            panic,
+            failure,
         }
     }
 
@@ -176,8 +179,8 @@ impl<'a> ProgramRunner<'a> {
                 format_args!("{}: {stuck}", stuck.kind),
             ));
         }
-        if let Some(panic) = &run.panic {
-            return Err(Failure::new(FailureKind::Panicked, panic));
+        if let Some(failure) = &run.failure {
+            return Err(failure.clone());
         }
         if let Some(operation) = &run.after_lock {
             let message = format_args!("{operation} came after the release of the lock of the directory");
@@ -217,9 +220,6 @@ impl<'a> ProgramRunner<'a> {
             }
             Some(Err(failure)) => return Err(failure.clone()),
             None => {}
-        }
-        if !self.sweep.bounds.judges_images {
-            return Ok(());
         }
         let judged = judge.judge(&run.recording, &content.events, end.start);
         judged.map_err(|crash| {

@@ -4,9 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::testing::plan::{CrashMode, ParsePlanError, Plan, Site};
+use crate::testing::plan::{CrashMode, Plan, Site};
 use crate::testing::sim_disk::DiskModel;
-use crate::testing::text::error_chain;
 
 /// The kind of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,7 +35,8 @@ pub enum FailureKind {
     NotLocked,
     /// A lock, an open file, a thread or a useless segment remains after the database was dropped or closed.
     LeftBehind,
-    /// The drop of the handle, or a refused call on a poisoned handle, changed the disk.
+    /// The drop of the handle, or a refused call on a poisoned handle, changed the disk; or a disk operation came after the
+    /// release of the lock of the directory.
     DropWrote,
     /// The engine acknowledged an operation that a power loss could remove, against the policy.
     AcknowledgedBeforeDurable,
@@ -241,59 +241,3 @@ impl fmt::Display for Finding {
 }
 
 impl Error for Finding {}
-
-/// The error of a replay.
-#[non_exhaustive]
-pub enum ReplayFailure {
-    /// The line is not a plan.
-    NotAPlan(ParsePlanError),
-    /// The run of the plan has a finding.
-    Found(Box<Finding>),
-}
-
-impl ReplayFailure {
-    /// The finding, if the plan ran.
-    pub fn finding(&self) -> Option<&Finding> {
-        match self {
-            Self::NotAPlan(_) => None,
-            Self::Found(finding) => Some(finding),
-        }
-    }
-}
-
-impl fmt::Debug for ReplayFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // `unwrap` prints this form, so it is the readable text.
-        f.write_str(&error_chain(self))
-    }
-}
-
-impl fmt::Display for ReplayFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotAPlan(_) => f.write_str("the line is not a plan"),
-            Self::Found(finding) => write!(f, "{finding}"),
-        }
-    }
-}
-
-impl Error for ReplayFailure {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::NotAPlan(error) => Some(error),
-            Self::Found(_) => None,
-        }
-    }
-}
-
-impl From<ParsePlanError> for ReplayFailure {
-    fn from(error: ParsePlanError) -> Self {
-        Self::NotAPlan(error)
-    }
-}
-
-impl From<Box<Finding>> for ReplayFailure {
-    fn from(finding: Box<Finding>) -> Self {
-        Self::Found(finding)
-    }
-}

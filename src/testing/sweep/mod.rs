@@ -71,7 +71,7 @@ pub use compare::ModeComparison;
 pub use deep::{DeepProfile, DeepTotals};
 pub use driver::Driver;
 pub use files::CrashedOnFiles;
-pub use finding::{Failure, FailureKind, Finding, ReplayFailure};
+pub use finding::{Failure, FailureKind, Finding};
 pub use heartbeat::{Phase, Progress};
 pub use prefixes::PrefixRun;
 pub use random::random_plan;
@@ -83,6 +83,7 @@ use crate::fs::FileAccess;
 use crate::storage::StorageEngine;
 use crate::testing::plan::{Plan, Work};
 use crate::testing::process::ChildProgram;
+use crate::testing::replay::ReplayFailure;
 use crate::testing::sim_disk::DiskModel;
 use crate::testing::workload::Workload;
 use crate::{Durability, Error, Options};
@@ -455,25 +456,6 @@ impl CrashSweep {
 /// [`Finding`] if a check fails, or the run does not crash.
 pub fn run_plan(plan: &Plan) -> Result<RecoveredCase, Box<Finding>> {
     CrashSweep::of_work(plan.work.clone()).run_plan(plan)
-}
-
-/// Replays a case from its line, with the standard options. For a line of a sweep with other options, storage or files
-/// use [`CrashSweep::replay`].
-///
-/// Any text before `tidaldb-replay:` is ignored.
-///
-/// # Errors
-/// [`ReplayFailure::NotAPlan`] for a line that is not a plan; [`ReplayFailure::Found`] if a check fails, or the run
-/// does not crash.
-///
-/// # Examples
-/// ```
-/// let line = "tidaldb-replay: work=standard:7:20 durability=every-synced crash=WalPostAggregate#3 mode=power-loss:synced";
-/// tidaldb::testing::replay(line)?;
-/// # Ok::<(), tidaldb::testing::ReplayFailure>(())
-/// ```
-pub fn replay(line: &str) -> Result<RecoveredCase, ReplayFailure> {
-    Ok(run_plan(&line.parse()?)?)
 }
 
 /// Compares the files that each crash mode leaves at the only site of `plan`, with the standard options. The modes are

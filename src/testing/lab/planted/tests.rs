@@ -160,7 +160,6 @@ fn replay(bug: PlantedBug, planted: &CrashSweep, report: &SweepReport) -> Option
     let line = finding.replay_line();
     match planted.replay(&line) {
         Ok(_) => Some(format!("{bug}: no finding in the replay of {line}")),
-        Err(ReplayFailure::NotAPlan(error)) => Some(format!("{bug}: {line}: {error}")),
         Err(ReplayFailure::Found(again)) => {
             if let Some(dir) = &again.image_dir {
                 remove(dir);
@@ -168,6 +167,7 @@ fn replay(bug: PlantedBug, planted: &CrashSweep, report: &SweepReport) -> Option
             let (expected, found) = (finding.failure.kind, again.failure.kind);
             (found != expected).then(|| format!("{bug}: {expected} was replayed as {found}: {line}"))
         }
+        Err(error) => Some(format!("{bug}: {line}: {error}")),
     }
 }
 

@@ -1,11 +1,12 @@
-//! Slices of the explorations, and the parts of a sweep.
+//! The parts of a sweep, slices of the explorations of `lab::programs`, the pruning against a naive exploration, and larger
+//! cases on scheduled and on real threads.
 
 mod panics;
 mod pruning;
 mod real_threads;
 mod slices;
 mod sweeps;
-mod threads;
+mod threads_case;
 
 use super::*;
 

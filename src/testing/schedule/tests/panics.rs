@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-use super::threads::{CaseFault, StressCounts, ThreadsCase, crash_of_choice, get};
+use super::threads_case::{CaseFault, StressCounts, ThreadsCase, crash_of_choice, get};
 use crate::testing::schedule::ScheduledDatabase;
 use crate::testing::schedule::database::CallJournal;
 use crate::testing::scheduler::{self, Chooser, Deviations, DrawBelow, RunEnd};

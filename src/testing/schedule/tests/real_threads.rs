@@ -1,9 +1,9 @@
-//! A short stress of real threads, which the operating system schedules. It covers what a scheduler cannot: real
-//! parallelism, and locks of the standard library.
+//! A short stress of real threads, which the operating system schedules. It covers real parallelism
+//! and locks of the standard library, which a scheduler does not.
 
 use std::sync::{Arc, Mutex};
 
-use super::threads::{CaseFault, StressCounts, ThreadsCase, crash_of_choice, get};
+use super::threads_case::{CaseFault, StressCounts, ThreadsCase, crash_of_choice, get};
 use crate::testing::SimDisk;
 use crate::testing::lock::lock;
 use crate::testing::schedule::ScheduledDatabase;

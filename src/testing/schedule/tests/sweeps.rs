@@ -1,50 +1,43 @@
-//! The parts of a sweep: programs as text, findings, lines, replays.
+//! The parts of a sweep: programs as text, reports, findings, lines, replays.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::*;
-use crate::testing::schedule::primitives::{AtomicU64, Mutex};
+use crate::EntityId;
+use crate::testing::lab::programs::{self, POLICIES};
+use crate::testing::schedule::primitives::{AtomicU64, Builder, Mutex};
 use crate::testing::sweep::FailureKind;
 use crate::testing::workload::Operation;
-use crate::{Durability, EntityId};
-use std::sync::atomic::Ordering;
 
 const TWO_ADDS: &str = "create:a|add:a,1|add:a,2";
+
+fn finding_of(replayed: Result<ReplayedSchedule, ReplayFailure>) -> ScheduleFinding {
+    match replayed {
+        Err(ReplayFailure::FoundSchedule(finding)) => *finding,
+        other => panic!("no finding: {other:?}"),
+    }
+}
 
 fn add(entity: u64) -> Operation {
     Operation::AddToCollection(b"a".to_vec(), EntityId(entity))
 }
 
 #[test]
-fn the_text_of_each_program_parses_back() {
-    let random = (0..50).map(Program::random);
-    for program in Program::pairs(2)
-        .into_iter()
-        .chain(Program::listed(3))
-        .chain(random)
-    {
-        let parsed: Program = program.to_string().parse().unwrap();
-        assert_eq!(parsed, program);
-    }
+fn a_program_with_an_incomplete_call_does_not_parse() {
+    assert!("create:a|close;read:1".parse::<Program>().is_ok());
     assert!("create:a|close;read".parse::<Program>().is_err());
-}
-
-#[test]
-fn the_listed_programs_have_every_pair_and_at_least_fifty_larger_ones() {
-    assert_eq!(Program::pairs(1).len(), 36);
-    let listed = Program::listed(1);
-    assert!(listed.len() >= 50, "{}", listed.len());
-    for program in &listed {
-        assert!((2..=6).contains(&program.calls_len()), "{program}");
-    }
-    assert!(listed.iter().any(|program| program.calls_len() == 6));
 }
 
 #[test]
 fn a_complete_sweep_runs_both_orders_and_judges_images() {
     let report = ScheduleSweep::of(program(TWO_ADDS)).preemptions_max(0).run();
     report.expect_clean();
-    assert!(report.is_complete && report.schedules >= 2, "{report}");
+    assert!(
+        report.end == ScheduleSweepEnd::Complete && report.schedules >= 2,
+        "{report}"
+    );
     assert!(report.judged >= report.images && report.images >= 4, "{report}");
     let more = ScheduleSweep::of(program(TWO_ADDS)).preemptions_max(1).run();
     assert!(more.schedules > report.schedules, "{more}");
@@ -59,7 +52,7 @@ fn faults_are_tried_at_each_write_and_sync() {
     .faults(true)
     .run();
     report.expect_clean();
-    assert!(report.with_fault > 10, "{report}");
+    assert!(report.faults > 10, "{report}");
 }
 
 /// Two threads read a counter and write it back plus 1. An update is lost if one is preempted in between.
@@ -88,20 +81,30 @@ fn a_lost_update_of_an_application_needs_one_preemption_and_its_line_replays_it(
     let finding = report.finding.expect("one preemption loses an update");
     assert_eq!(finding.failure.kind, FailureKind::Panicked);
     assert!(finding.failure.message.contains("an update is lost"), "{finding}");
-    assert!((1..=2).contains(&finding.deviations), "{finding}");
+    assert!((1..=2).contains(&finding.deviations_len), "{finding}");
     assert!(finding.steps.contains("0: main"), "{finding}");
     assert!(finding.steps.contains("other"), "{finding}");
-    let again = lost_update().replay(&finding.line).unwrap_err();
+    let line = finding.replay_line();
+    let again = finding_of(lost_update().replay(&line));
     assert_eq!(again.failure, finding.failure);
     assert_eq!(again.steps, finding.steps);
+    let (_, schedule) = line.rsplit_once("schedule=").unwrap();
+    for deviation in schedule.split(',') {
+        assert!(
+            finding.steps.contains(&format!("{deviation} ")),
+            "{deviation}: {finding}"
+        );
+    }
+    let test = format!("sweep().replay({line:?})");
+    assert!(finding.test_to_paste().contains(&test), "{finding}");
 }
 
 #[test]
 fn random_schedules_find_the_lost_update_and_shrink_it() {
     let report = lost_update().random(1, 500).run();
     let finding = report.finding.expect("a random schedule loses an update");
-    assert!(finding.deviations <= 2, "{finding}");
-    drop(lost_update().replay(&finding.line).unwrap_err());
+    assert!(finding.deviations_len <= 2, "{finding}");
+    drop(finding_of(lost_update().replay(&finding.replay_line())));
 }
 
 #[test]
@@ -132,8 +135,7 @@ fn a_deadlock_of_an_application_names_the_place_of_each_thread() {
 }
 
 #[test]
-fn a_lost_call_is_a_finding_with_its_image() {
-    // The oracle expects the effect of a call that the work hides from the database.
+fn a_call_that_the_oracle_does_not_know_is_a_finding() {
     let sweep = ScheduleSweep::driven("a call without an oracle", |database| {
         database.apply(&Operation::CreateCollection(b"a".to_vec()))?;
         let other = database.spawn("other", |database| {
@@ -154,31 +156,106 @@ fn a_lost_call_is_a_finding_with_its_image() {
 #[test]
 fn a_wrong_line_says_what_is_wrong() {
     let sweep = || ScheduleSweep::of(program(TWO_ADDS));
+    let right = format!(
+        "tidaldb-schedule: program={TWO_ADDS} durability=every-synced background=own-threads schedule=default"
+    );
+    sweep().replay(&right).unwrap();
     let wrong = [
-        ("tidaldb-replay: work=x", "begins with"),
-        ("tidaldb-schedule: program=create:a|nonsense", "no operation"),
-        ("tidaldb-schedule: durability=never", "unknown"),
-        ("tidaldb-schedule: schedule=1", "a deviation is"),
-        ("tidaldb-schedule: schedule=5>1,4>1", "ascend"),
-        ("tidaldb-schedule: schedule=1000000>1", "does not fit"),
-        ("tidaldb-schedule: fault=99999:error", "cannot have"),
-        ("tidaldb-schedule: something=else", "unknown"),
+        ("tidaldb-schedule:", "tidaldb-replay:", "begins with"),
+        ("add:a,2", "nonsense", "no operation"),
+        ("=every-synced", "=never", "unknown"),
+        ("=own-threads", "=nothing", "the background work is"),
+        ("=default", "=1", "a deviation is"),
+        ("=default", "=5>1,4>1", "ascend"),
+        ("=default", "=default fault=1", "a fault is"),
+        ("=default", "=default fault=1:error fault=2:error", "ends before"),
+        (" schedule", " schedule=default schedule", "`fault=` is expected"),
+        ("durability=every-synced ", "", "`durability=` is expected"),
+        (" schedule=default", "", "no field `schedule=`"),
+        ("program=", "something=", "`program=` is expected"),
     ];
-    for (line, part) in wrong {
-        let finding = sweep().replay(line).unwrap_err();
-        assert!(finding.failure.message.contains(part), "{line}: {finding}");
+    for (part, replacement, reason) in wrong {
+        let line = right.replacen(part, replacement, 1);
+        match sweep().replay(&line).unwrap_err() {
+            ReplayFailure::NotASchedule(text) => assert!(text.contains(reason), "{line}: {text}"),
+            other => panic!("{line}: {other}"),
+        }
+    }
+    for (schedule, reason) in [
+        ("1000000>1", "deviation"),
+        ("default fault=99999:error", "cannot have"),
+    ] {
+        let line = right.replace("default", schedule);
+        match sweep().replay(&line).unwrap_err() {
+            ReplayFailure::DoesNotFit(text) => assert!(text.contains(reason), "{line}: {text}"),
+            other => panic!("{line}: {other}"),
+        }
+    }
+    let failure = lost_update().replay(&right).unwrap_err();
+    assert!(failure.to_string().contains("another application"), "{failure}");
+}
+
+#[test]
+fn blanks_of_a_name_are_replaced_in_the_line() {
+    let sweep = || ScheduleSweep::of_threads("two\tthreads or\nnone", || panic!("a panic"));
+    let report = sweep().run();
+    assert_eq!(report.end, ScheduleSweepEnd::Finding);
+    let line = report.finding.unwrap().replay_line();
+    assert!(line.contains("program=two_threads_or_none "), "{line}");
+    drop(finding_of(sweep().replay(&line)));
+}
+
+#[test]
+fn a_sweep_of_threads_is_clean_only_if_they_use_the_same_primitives() {
+    let sweep = |is_shared: bool| {
+        ScheduleSweep::of_threads("counters", move || {
+            let counter = Arc::new(AtomicU64::new(0));
+            let other = if is_shared {
+                Arc::clone(&counter)
+            } else {
+                Arc::new(AtomicU64::new(0))
+            };
+            let thread = Builder::new().spawn(move || other.fetch_add(1, Ordering::SeqCst));
+            counter.fetch_add(1, Ordering::SeqCst);
+            thread.unwrap().join().unwrap();
+        })
+    };
+    let report = sweep(true).run();
+    report.expect_clean();
+    assert!(!report.has_database && report.images == 0, "{report}");
+    for report in [sweep(false).run(), sweep(false).random(1, 20).run()] {
+        assert!(report.finding.is_none() && !report.is_ok(), "{report}");
     }
 }
 
 #[test]
+fn a_limit_ends_a_sweep_that_is_not_complete() {
+    let sweep = || ScheduleSweep::of(program(TWO_ADDS));
+    assert_eq!(sweep().schedules_max(3).run().end, ScheduleSweepEnd::Limit);
+    assert_eq!(sweep().time(Duration::ZERO).run().end, ScheduleSweepEnd::Limit);
+    assert_eq!(sweep().random(1, 3).run().end, ScheduleSweepEnd::Sampled);
+}
+
+#[test]
+fn a_refused_open_in_a_run_is_reported_as_such_and_not_as_a_panic() {
+    let kind_of = |ordinal: u64| {
+        let line = format!(
+            "tidaldb-schedule: program={TWO_ADDS} durability=every-synced background=own-threads schedule=default \
+             fault={ordinal}:error"
+        );
+        let replayed = ScheduleSweep::of(program(TWO_ADDS)).replay(&line);
+        Some(replayed.err()?.failure()?.kind)
+    };
+    // The first disk operations are those of the opening.
+    let kinds: Vec<_> = (0..8).filter_map(kind_of).collect();
+    assert!(kinds.contains(&FailureKind::Refused), "{kinds:?}");
+    assert!(!kinds.contains(&FailureKind::Panicked), "{kinds:?}");
+}
+
+#[test]
 fn a_random_schedule_of_a_seed_gives_the_same_bytes_twice() {
-    let policies = [
-        Durability::EverySynced,
-        Durability::SyncedEvery { interval_ms: 2000 },
-        Durability::OperatingSystem,
-    ];
     for seed in 0..30 {
-        let sweep = ScheduleSweep::of(Program::random(seed)).durability(policies[(seed % 3) as usize]);
+        let sweep = ScheduleSweep::of(programs::random(seed)).durability(POLICIES[(seed % 3) as usize]);
         let first = sweep.run_seed(seed).unwrap();
         assert!(first.steps > 100);
         assert_eq!(sweep.run_seed(seed).unwrap(), first, "seed {seed}");

@@ -24,10 +24,18 @@ use crate::limits::Limits;
 use crate::testing::plan::{CrashMode, Site};
 use crate::testing::sim_disk::ImageChoice;
 use crate::testing::workload::{Operation, STANDARD_SYNC_MS, Session, standard_schema, tiny_options};
-use crate::testing::{CrashPoint, SimDisk};
+use crate::testing::{CrashPoint, ReplayedLine, SimDisk};
 use crate::{CohortId, EntityId, SignalId, UserId};
 
 const SEED: u64 = 7;
+
+/// Replays a line of a crash sweep, with the standard options.
+fn replay(line: &str) -> Result<RecoveredCase, ReplayFailure> {
+    match crate::testing::replay(line)? {
+        ReplayedLine::Crash(recovered) => Ok(*recovered),
+        other => panic!("{line} replays {other:?}"),
+    }
+}
 
 fn finding_of<T: fmt::Debug>(replayed: Result<T, ReplayFailure>) -> Finding {
     match replayed {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
 use crate::testing::oracle::{CrashKind, Oracle};
-use crate::testing::schedule::database::{CallEvent, CallJournal};
+use crate::testing::schedule::database::{CallEvent, CallJournal, oracle_after};
 use crate::testing::sim_disk::{DiskOperationKind, Fault, Image, ImageChoice, InjectedPanic, Side};
 use crate::testing::sweep::{DB_DIR, Setup, failure_of, recover};
 use crate::testing::text::{error_chain, panic_text};
@@ -279,12 +279,7 @@ impl ThreadsCase {
 
     /// The oracle after these events.
     pub(super) fn oracle(self, events: &[(u64, CallEvent)]) -> Oracle {
-        let mut oracle = self.setup().oracle();
-        let mut calls = Vec::new();
-        for (_, event) in events {
-            event.note(&mut oracle, &mut calls);
-        }
-        oracle
+        oracle_after(&self.setup().oracle(), events)
     }
 
     /// Recovers an image, also after crashes inside the recovery, and compares each result with the oracle.
@@ -345,13 +340,8 @@ impl ThreadsCase {
 }
 
 fn make_call(call: &ProgramCall, database: &ScheduledDatabase, counts: &StressCounts) {
-    let result = match call {
-        ProgramCall::Apply(operation) => database.apply(operation).map(drop),
-        ProgramCall::Close => database.close(),
-        ProgramCall::Read(entity) => database.read(*entity),
-    };
     // The journal notes each error that nothing explains.
-    match result {
+    match call.run(database) {
         Ok(()) => add(&counts.acknowledged, 1),
         Err(Error::Poisoned { .. } | Error::Panicked { .. } | Error::OutcomeUnknown { .. }) => {
             add(&counts.failed, 1);
