@@ -44,7 +44,7 @@ fn is_shown(steps: &[Step], index: usize) -> bool {
         step.action,
         StepAction::BeginCall
             | StepAction::EndCall
-            | StepAction::Wait
+            | StepAction::Wait { .. }
             | StepAction::NotifyOne
             | StepAction::NotifyAll
             | StepAction::Timer
