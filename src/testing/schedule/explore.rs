@@ -8,94 +8,67 @@
 //! before in an equal state, with as few preemptions, is not explored again.
 //!
 //! A thread is preempted only at a step on an object that another thread uses too: at every other step the preemption is
-//! equal to a later one. An equal run must not have more preemptions (Coons, Musuvathi, McKinley, OOPSLA 2013), so the
+//! equal to a later one. An equal run must not have more preemptions (Coons and others, "Bounded partial-order reduction", 2013), so the
 //! release of a lock counts as a use: a thread that waits for the lock ends its turn without a preemption.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Instant;
 
 use super::finding::{ReplayedSchedule, ScheduleFinding};
 use super::judge::Judge;
 use super::line::{PlannedFault, SchedulePlan};
+use super::preempted::PreemptedStep;
 use super::report::{ScheduleReport, ScheduleSweepEnd};
 use super::runner::{ProgramRunner, Run};
-use super::side_by_side::side_by_side;
 use super::sweep::ScheduleSweep;
 use crate::testing::replay::ReplayFailure;
-use crate::testing::scheduler::{
-    Chooser, DecisionKind, Deviations, DrawBelow, LastAccess, ScheduledRun, Step, StepAction,
-};
+use crate::testing::scheduler::{DecisionKind, Deviations, LastAccess, ScheduledRun, StepAction};
 use crate::testing::sim_disk::{DiskOperation, IoFault};
-use crate::testing::sweep::{Failure, now};
-use crate::testing::workload::Random;
-
-/// The most preemptions of a random schedule.
-const RANDOM_PREEMPTIONS_MAX: u64 = 4;
+use crate::testing::sweep::{Failure, FailureKind, now};
 
 /// A schedule that remains to be run.
 struct Pending {
     plan: SchedulePlan,
-    /// The number of decisions and of disk steps that belong to the schedule. Later ones are explored.
+    /// The number of decisions that the schedule fixes. Later ones are explored.
     decisions_len: usize,
+    /// The number of steps before its last deviation or fault. Faults of later disk operations are explored.
     step: usize,
+    /// The fingerprint of these steps.
+    fingerprint: u64,
     preemptions: u32,
     /// The steps before which the schedule preempts threads.
     preempted: Vec<PreemptedStep>,
 }
 
-/// The next step of a thread that is preempted.
-#[derive(Clone)]
-struct PreemptedStep {
-    /// The number of steps of all threads before it.
-    step: usize,
-    thread: usize,
-    action: StepAction,
-    object: u64,
-    /// The number of steps of each thread before it.
-    steps_len: Vec<u64>,
-}
-
-impl PreemptedStep {
-    fn conflicts_with(&self, step: &Step) -> bool {
-        let releases = self.action.released(self.object) == Some(step.object);
-        (step.object == self.object && self.action.is_affected_by(step.action))
-            || (releases && step.action == StepAction::TryLock)
-    }
-
-    /// A wait uses two objects. Accesses are compared only with one.
-    fn can_be_deferred(&self) -> bool {
-        !matches!(self.action, StepAction::Wait { .. })
-    }
-
-    /// Returns true if another thread made a step before `end` whose order to the preempted step matters, or waits at
-    /// `end` for the release by the preempted step. `steps` are those of the run.
-    fn has_conflict(&self, steps: &[Step], end: usize) -> bool {
-        let between = &steps[self.step..end];
-        if between.iter().any(|step| self.conflicts_with(step)) {
-            return true;
-        }
-        let Some(released) = self.action.released(self.object) else {
-            return false;
+impl Pending {
+    /// Returns true if the steps before the last deviation or fault are those of the run in which it was found.
+    fn fits(&self, run: &Run) -> bool {
+        let record = &run.record;
+        let Some(last) = self.decisions_len.checked_sub(1) else {
+            return record.schedule_fits;
         };
-        let mut seen = bit(self.thread);
-        steps[end..].iter().any(|step| {
-            let is_first = seen & bit(step.thread) == 0;
-            seen |= bit(step.thread);
-            is_first && step.object == released && step.action.waits_for_lock()
-        })
+        let deviation = record.decisions.get(last).filter(|last| last.step == self.step);
+        let mut disk_steps = record.disk_steps.iter();
+        let failed = disk_steps.find(|disk_step| disk_step.step + 1 == self.step);
+        let fingerprint = match deviation {
+            Some(deviation) => Some(deviation.fingerprint),
+            None => failed.map(|failed| failed.fingerprint),
+        };
+        record.schedule_fits && fingerprint == Some(self.fingerprint)
     }
 }
 
-/// The choice of the fault with this number in `IoFault::ALL`, for the next step of a thread. Differs from every thread.
-fn fault_choice(thread: usize, number: usize) -> u64 {
-    1 << 32 | (thread as u64) << 8 | number as u64
+/// The choice of a fault of the next step of a thread. Differs from the choice of each thread.
+fn fault_choice(thread: usize, kind: IoFault) -> u64 {
+    1 << 32 | (thread as u64) << 8 | kind as u64
 }
 
 /// See the [module](self).
 pub(super) struct ScheduleExplorer<'a> {
-    sweep: &'a ScheduleSweep,
+    pub(super) sweep: &'a ScheduleSweep,
     pub(super) runner: ProgramRunner<'a>,
-    queue: Vec<Vec<Pending>>,
+    /// The schedules with the fewest preemptions come first, and of these the ones with the fewest deviations.
+    queue: BTreeMap<(usize, usize), Vec<Pending>>,
     /// The least number of preemptions with which each choice was made: by the fingerprint of the steps before it, and
     /// the chosen thread or [fault](fault_choice).
     seen: HashMap<(u64, u64), u32>,
@@ -107,7 +80,7 @@ pub(super) struct ScheduleExplorer<'a> {
     deferred: HashMap<u64, Vec<(PreemptedStep, Pending)>>,
     /// The fingerprints of the ends of the runs.
     ends: HashSet<u64>,
-    report: ScheduleReport,
+    pub(super) report: ScheduleReport,
     begun: Instant,
 }
 
@@ -116,7 +89,7 @@ impl<'a> ScheduleExplorer<'a> {
         Self {
             sweep,
             runner: ProgramRunner::new(sweep),
-            queue: Vec::new(),
+            queue: BTreeMap::new(),
             seen: HashMap::new(),
             accesses: HashMap::new(),
             fired: HashSet::new(),
@@ -161,13 +134,13 @@ impl<'a> ScheduleExplorer<'a> {
             Ok(()) => Ok(ReplayedSchedule::new(&run.record, &run.recording)),
             Err(failure) => {
                 let mut finding = found(failure);
-                finding.steps = side_by_side(&run.record);
+                finding.show_steps(&run.record);
                 Err(finding.into())
             }
         }
     }
 
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         let bounds = &self.sweep.bounds;
         self.report.schedules >= bounds.schedules_max
             || bounds.time.is_some_and(|time| self.begun.elapsed() >= time)
@@ -178,6 +151,7 @@ impl<'a> ScheduleExplorer<'a> {
             plan: SchedulePlan::default(),
             decisions_len: 0,
             step: 0,
+            fingerprint: 0,
             preemptions: 0,
             preempted: Vec::new(),
         });
@@ -187,14 +161,37 @@ impl<'a> ScheduleExplorer<'a> {
                 return;
             }
             let run = self.runner.run_plan(&pending.plan);
-            self.count(&run, pending.plan.fault.is_some());
-            if let Err(failure) = self.runner.examine(&run) {
-                self.find(pending.plan, failure);
+            if self.has_finding(&pending.plan, &run) {
+                return;
+            }
+            if !pending.fits(&run) {
+                self.end_at_other_steps(&pending.plan);
                 return;
             }
             self.note_accesses(&run);
             self.expand(&pending, &run);
         }
+    }
+
+    /// Counts and examines a run. If it fails, its schedule is shrunk and reported.
+    pub(super) fn has_finding(&mut self, plan: &SchedulePlan, run: &Run) -> bool {
+        self.count(run, plan.fault.is_some());
+        let examined = self.runner.examine(run);
+        let failure = examined.err();
+        let is_found = failure.is_some();
+        if let Some(failure) = failure {
+            self.find(plan.clone(), failure);
+        }
+        is_found
+    }
+
+    /// Reports a program whose runs differ although they follow the same schedule.
+    fn end_at_other_steps(&mut self, plan: &SchedulePlan) {
+        let message = "the program is not deterministic: the same schedule led to other steps. A program must not depend \
+                       on time, random numbers, the order of a hash map or earlier runs";
+        let failure = Failure::new(FailureKind::NeverReached, message);
+        self.report
+            .end_at(ScheduleFinding::new(self.sweep, plan, failure));
     }
 
     fn count(&mut self, run: &Run, has_fault: bool) {
@@ -205,17 +202,20 @@ impl<'a> ScheduleExplorer<'a> {
         self.report.threads = self.report.threads.max(run.record.thread_names.len());
     }
 
-    /// The schedules with the fewest preemptions first.
     fn pop(&mut self) -> Option<Pending> {
-        self.queue.iter_mut().find_map(Vec::pop)
+        let mut first = self.queue.first_entry()?;
+        let pending = first.get_mut().pop();
+        if first.get().is_empty() {
+            first.remove();
+        }
+        pending
     }
 
     fn push(&mut self, pending: Pending) {
-        let level = pending.preemptions as usize + usize::from(pending.plan.fault.is_some());
-        if self.queue.len() <= level {
-            self.queue.resize_with(level + 1, Vec::new);
-        }
-        self.queue[level].push(pending);
+        let SchedulePlan { deviations, fault } = &pending.plan;
+        let level = pending.preemptions as usize + usize::from(fault.is_some());
+        let key = (level, deviations.0.len());
+        self.queue.entry(key).or_default().push(pending);
     }
 
     /// Returns true if this choice was not made before with as few preemptions.
@@ -347,6 +347,7 @@ impl<'a> ScheduleExplorer<'a> {
                     plan,
                     decisions_len: number + 1,
                     step: decision.step,
+                    fingerprint: decision.fingerprint,
                     preemptions,
                     preempted: pending.preempted.iter().chain(&step).cloned().collect(),
                 };
@@ -375,95 +376,26 @@ impl<'a> ScheduleExplorer<'a> {
         let Some(operation) = run.recording.operations().nth(index) else {
             return;
         };
-        let thread = run.record.steps[run.record.disk_steps[index].step].thread;
-        for (number, kind) in IoFault::ALL.iter().enumerate() {
-            let Some(fault) = kind.of(operation) else { continue };
-            let is_write_or_sync = operation.kind.is_sync() || operation.len > 0;
-            if *kind == IoFault::DiskFull
-                || !is_write_or_sync
-                || !self.is_new(fingerprint, fault_choice(thread, number), pending.preemptions)
-            {
+        let record = &run.record;
+        let at = record.disk_steps[index].step;
+        for fault in PlannedFault::all_of(operation) {
+            let choice = fault_choice(record.steps[at].thread, fault.kind);
+            if !self.is_new(fingerprint, choice, pending.preemptions) {
                 continue;
             }
             let plan = SchedulePlan {
                 deviations: pending.plan.deviations.clone(),
-                fault: Some(PlannedFault {
-                    ordinal: operation.ordinal,
-                    kind: *kind,
-                    fault,
-                }),
+                fault: Some(fault),
             };
-            let step = run.record.disk_steps[index].step + 1;
-            let decisions = &run.record.decisions;
             self.push(Pending {
                 plan,
-                decisions_len: decisions.partition_point(|decision| decision.step < step),
-                step,
+                decisions_len: record.decisions.partition_point(|decision| decision.step <= at),
+                step: at + 1,
+                fingerprint,
                 preemptions: pending.preemptions,
                 preempted: pending.preempted.clone(),
             });
         }
-    }
-
-    fn run_random(&mut self, seed: u64, schedules: u64) {
-        let default = self.runner.run_plan(&SchedulePlan::default());
-        for number in 0..schedules {
-            if self.is_over() {
-                self.report.end = ScheduleSweepEnd::Limit;
-                return;
-            }
-            let mut random = Random::new(seed.wrapping_add(number));
-            let fault = self.random_fault(&default, &mut random);
-            let run = self.runner.run_once(random_chooser(&default, random), fault);
-            self.count(&run, fault.is_some());
-            if let Err(failure) = self.runner.examine(&run) {
-                let plan = SchedulePlan {
-                    deviations: deviations_of(&run.record),
-                    fault,
-                };
-                self.find(plan, failure);
-                return;
-            }
-        }
-    }
-
-    /// Runs the random schedule that follows from `seed`.
-    pub(super) fn run_seed(mut self, seed: u64) -> Result<ReplayedSchedule, Box<ScheduleFinding>> {
-        let found = |failure| {
-            Box::new(ScheduleFinding::new(
-                self.sweep,
-                &SchedulePlan::default(),
-                failure,
-            ))
-        };
-        self.runner.prepare().map_err(found)?;
-        let default = self.runner.run_plan(&SchedulePlan::default());
-        let run = self
-            .runner
-            .run_once(random_chooser(&default, Random::new(seed)), None);
-        match self.runner.examine(&run) {
-            Ok(()) => Ok(ReplayedSchedule::new(&run.record, &run.recording)),
-            Err(failure) => {
-                let plan = SchedulePlan {
-                    deviations: deviations_of(&run.record),
-                    fault: None,
-                };
-                Err(Box::new(ScheduleFinding::new(self.sweep, &plan, failure)))
-            }
-        }
-    }
-
-    fn random_fault(&self, run: &Run, random: &mut Random) -> Option<PlannedFault> {
-        let start = run.end.as_ref().map_or(0, |end| end.start);
-        let len = run.recording.len() - start;
-        if !self.sweep.bounds.has_faults || len == 0 || random.chance(1, 2) {
-            return None;
-        }
-        let ordinal = start + random.below(len);
-        let operation = run.recording.operations().nth(ordinal as usize)?;
-        let kind = *random.pick(&[IoFault::Error, IoFault::HalfWritten, IoFault::SyncLost]);
-        let fault = kind.of(operation)?;
-        Some(PlannedFault { ordinal, kind, fault })
     }
 
     /// Shrinks a failing schedule, and reports it.
@@ -508,7 +440,7 @@ impl<'a> ScheduleExplorer<'a> {
         }
         let mut finding = ScheduleFinding::new(self.sweep, &plan, failure);
         finding.deviations_len_before = before;
-        finding.steps = side_by_side(&run.record);
+        finding.show_steps(&run.record);
         self.report.end_at(finding);
     }
 }
@@ -525,25 +457,8 @@ pub(super) fn operation_of(
     run.recording.operations().nth(ordinal as usize).cloned()
 }
 
-/// The choices of a random schedule with few preemptions. `default` is a run without any.
-fn random_chooser(default: &Run, mut random: Random) -> Chooser {
-    let decisions = default.record.decisions.iter().enumerate();
-    let mut explored = decisions
-        .filter(|(_, it)| it.may_deviate)
-        .map(|(number, _)| number as u64);
-    let first = explored.next().unwrap_or(0);
-    let len = 1 + explored.count() as u64;
-    let preemptions = random.below(RANDOM_PREEMPTIONS_MAX + 1);
-    let mut at: Vec<u64> = (0..preemptions).map(|_| first + random.below(len)).collect();
-    at.sort_unstable();
-    Chooser::Random {
-        draw: DrawBelow(Box::new(move |len| random.below(len as u64) as usize)),
-        at,
-    }
-}
-
 /// The deviations of a run from the default.
-fn deviations_of(record: &ScheduledRun) -> Deviations {
+pub(super) fn deviations_of(record: &ScheduledRun) -> Deviations {
     let decisions = record.decisions.iter().enumerate();
     let deviating = decisions.filter(|(_, decision)| decision.chosen != decision.default);
     Deviations(

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use super::line::{SchedulePlan, line_of};
+use super::side_by_side::side_by_side;
 use super::sweep::ScheduleSweep;
 use crate::testing::scheduler::ScheduledRun;
 use crate::testing::sim_disk::Recording;
@@ -20,8 +21,7 @@ pub struct ScheduleFinding {
     pub deviations_len_before: usize,
     /// The number of deviations from the default.
     pub deviations_len: usize,
-    /// The steps of the threads, side by side: one column for each thread. Empty if the database could not be prepared,
-    /// and in a finding of [`ScheduleSweep::run_seed`].
+    /// The steps of the threads, side by side: one column for each thread. Empty if the database could not be prepared.
     pub steps: String,
     /// True if the sweep has its own work or options, which the replay line does not contain.
     pub has_own_setup: bool,
@@ -39,6 +39,11 @@ impl ScheduleFinding {
             has_own_setup: sweep.program.is_none() || sweep.has_own_options,
             line: line_of(sweep, plan),
         }
+    }
+
+    /// Adds the steps of the run.
+    pub(super) fn show_steps(&mut self, record: &ScheduledRun) {
+        self.steps = side_by_side(record);
     }
 
     /// The line that replays the schedule by [`replay`](crate::testing::replay()), or by [`ScheduleSweep::replay`] of a

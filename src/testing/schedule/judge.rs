@@ -19,6 +19,8 @@ pub(super) struct Judge {
     /// The oracle at the start of each run.
     base: Oracle,
     images_max: usize,
+    /// Draws the images of a position that has more than `images_max`. Each program has another seed.
+    seed: u64,
     positions: HashSet<u64>,
     /// The judged images, each with the calls before the crash.
     judged: HashSet<(u128, u64, bool)>,
@@ -39,11 +41,14 @@ pub(super) struct CrashFailure {
 }
 
 impl Judge {
-    pub(super) fn new(setup: Setup, base: Oracle, images_max: usize) -> Self {
+    pub(super) fn new(setup: Setup, base: Oracle, images_max: usize, program: &str) -> Self {
+        let mut seed = DefaultHasher::new();
+        program.hash(&mut seed);
         Self {
             setup,
             base,
             images_max,
+            seed: seed.finish(),
             positions: HashSet::new(),
             judged: HashSet::new(),
             recovered: HashMap::new(),
@@ -98,7 +103,7 @@ impl Judge {
                 }
                 let calls = calls.finish();
                 let mut oracle = None;
-                let power_losses = images.choices(DiskModel::WEAKEST, self.images_max, 0);
+                let power_losses = images.choices(DiskModel::WEAKEST, self.images_max, self.seed);
                 self.left_out = self.left_out.saturating_add(power_losses.left_out);
                 let process_crash = (ImageChoice::All, CrashKind::ProcessCrash);
                 let power_losses = power_losses.choices.into_iter();

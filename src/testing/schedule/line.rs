@@ -19,7 +19,7 @@ use super::program::Program;
 use super::sweep::ScheduleSweep;
 use crate::Background;
 use crate::testing::scheduler::Deviations;
-use crate::testing::sim_disk::{Fault, IoFault};
+use crate::testing::sim_disk::{DiskOperation, Fault, IoFault};
 use crate::testing::workload::PolicyText;
 
 pub(in crate::testing) const SCHEDULE_PREFIX: &str = "tidaldb-schedule:";
@@ -37,6 +37,21 @@ pub(super) struct PlannedFault {
     pub(super) ordinal: u64,
     pub(super) kind: IoFault,
     pub(super) fault: Fault,
+}
+
+impl PlannedFault {
+    /// The faults of a write or sync. Empty for other operations.
+    pub(super) fn all_of(operation: &DiskOperation) -> impl Iterator<Item = Self> {
+        let is_write_or_sync = operation.kind.is_sync() || operation.len > 0;
+        let kinds = [IoFault::Error, IoFault::HalfWritten, IoFault::SyncLost].into_iter();
+        kinds.filter(move |_| is_write_or_sync).filter_map(|kind| {
+            Some(Self {
+                ordinal: operation.ordinal,
+                kind,
+                fault: kind.of(operation)?,
+            })
+        })
+    }
 }
 
 impl fmt::Display for SchedulePlan {

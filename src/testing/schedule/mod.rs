@@ -9,7 +9,9 @@
 //! | the images of a process crash and of a power loss at each disk operation of the program, at most [`images_max`](ScheduleSweep::images_max) for each | the [oracle](crate::testing::oracle) at that position |
 //! | the state in memory at the end | the oracle |
 //! | the result of each call | the results that the run explains: a fault, a close |
-//! | the end of all threads | a deadlock, a lost wake-up and an endless spin are findings at once |
+//! | the end of all threads | a panic of a thread or a call, a deadlock, a lost wake-up and an endless spin are findings at once |
+//! | the steps of the program | the same schedule must give the same steps |
+//! | the disk after a close | no operation after the release of the directory's lock |
 //!
 //! The threads of the engine take part, and so do its timers. Time limits and sleeps use simulated time, which passes only
 //! when a timer fires, and the schedule chooses that moment. The clock of the options is independent of it. With
@@ -38,8 +40,8 @@
 //! .expect_clean();
 //! ```
 //! Threads may share the locks, condition variables and atomics of [`primitives`]. Only one thread runs at a time. If it
-//! waits for a lock, a channel, a barrier or a thread of the standard library, the run hangs, and there is no finding. Calls
-//! that change the database go through [`ScheduledDatabase::apply`], so that the oracle expects their effect.
+//! waits for a lock, a channel, a barrier or a thread of the standard library, and makes no step for 30 s, this is a finding
+//! (`no step`). Calls that change the database go through [`ScheduledDatabase::apply`], so that the oracle expects their effect.
 //!
 //! # Findings
 //! A finding prints the failure, a line that replays the schedule, the steps of the threads side by side, and a test to
@@ -53,20 +55,25 @@
 //!   yield. A switch at a lock that is held, at a wait or at the end of a thread is none, so each schedule with 0
 //!   preemptions already is a different order of the calls. Most bugs of real systems need one or two preemptions
 //!   (Musuvathi and Qadeer, PLDI 2007).
-//! - A preemption is tried only before a step that conflicts with a later step of another thread: every other one is
-//!   equal to a later preemption. Equal prefixes of runs are explored once. Two prefixes are equal if each step depends on
+//! - A preemption is tried only before a step on an object that another thread uses later: every other one is equal to a
+//!   later preemption. Equal prefixes of runs are explored once. Two prefixes are equal if each step depends on
 //!   the same earlier steps (the partial order of Mazurkiewicz).
 //! - Memory is sequentially consistent. A bug that only a weaker memory order shows is not found.
 //! - Only threads that [`ScheduledDatabase::spawn`] or [`primitives::Builder`] start are scheduled. The sweep uses the
 //!   embedded store.
 //! - Spurious wake-ups are not explored.
+//! - A run has at most 32 threads and 2 million steps. A thread that yields 10,000 times, while no step changes an object,
+//!   spins forever. A run in which only timers fire, 1000 times in a row, is stuck. The threads of a stuck run, and their
+//!   memory, stay until the process ends.
 
 mod database;
 mod explore;
 mod finding;
 mod judge;
 mod line;
+mod preempted;
 mod program;
+mod random;
 mod report;
 mod runner;
 mod side_by_side;

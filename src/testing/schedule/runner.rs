@@ -89,6 +89,7 @@ impl<'a> ProgramRunner<'a> {
             self.setup.clone(),
             oracle,
             self.sweep.bounds.images_max,
+            &self.sweep.text(),
         ));
         Ok(())
     }
@@ -179,6 +180,9 @@ impl<'a> ProgramRunner<'a> {
                 format_args!("{}: {stuck}", stuck.kind),
             ));
         }
+        if let Some(panic) = run.record.panics.first() {
+            return Err(Failure::new(FailureKind::Panicked, panic));
+        }
         if let Some(failure) = &run.failure {
             return Err(failure.clone());
         }
@@ -187,6 +191,10 @@ impl<'a> ProgramRunner<'a> {
             return Err(Failure::new(FailureKind::DropWrote, message));
         }
         let content = run.journal.lock();
+        if content.has_panic {
+            let message = "a call panicked, and the program caught the panic";
+            return Err(Failure::new(FailureKind::Panicked, message));
+        }
         if let Some(failure) = content.failures.first() {
             return Err(Failure::new(FailureKind::CannotContinue, failure));
         }

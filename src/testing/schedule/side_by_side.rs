@@ -54,6 +54,7 @@ fn is_shown(steps: &[Step], index: usize) -> bool {
             | StepAction::Spawn
             | StepAction::Join(_)
             | StepAction::ChangeFile
+            | StepAction::ReleaseFile
     );
     is_important
         || switches(steps.get(index + 1))

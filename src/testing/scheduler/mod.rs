@@ -19,4 +19,5 @@ mod turns;
 pub(in crate::testing) use decision::{Chooser, DecisionKind, Deviations, DrawBelow};
 pub(in crate::testing) use record::{RunEnd, ScheduledRun};
 pub(in crate::testing) use scheduled_thread::{ScheduledThread, file_step, note_fault, run, unscheduled};
+pub(in crate::testing) use state::bit;
 pub(in crate::testing) use step::{LastAccess, Step, StepAction};

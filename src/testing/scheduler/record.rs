@@ -22,6 +22,8 @@ pub(in crate::testing) struct ScheduledRun {
     /// The changes of the disk, in order.
     pub(in crate::testing) disk_steps: Vec<DiskStep>,
     pub(in crate::testing) thread_names: Vec<String>,
+    /// The panics that ended threads: the name of each thread and the message.
+    pub(in crate::testing) panics: Vec<String>,
     /// The last accesses of each thread to each object, while the program runs.
     pub(in crate::testing) accesses: Vec<((usize, u64), LastAccess)>,
     /// The hash of the run's steps and their order.

@@ -12,6 +12,7 @@ use super::record::{RunEnd, ScheduledRun};
 use super::step::{CALLS, DISK, ObjectKey, Place, StepAction};
 use super::turns::Scheduler;
 use crate::testing::crash_injector::{CrossingRecorder, inherit, scoped_recorder};
+use crate::testing::text::panic_text;
 
 thread_local! {
     /// True while the thread is scheduled. Without a destructor, so code of other destructors can read it.
@@ -126,7 +127,8 @@ impl ScheduledThread {
         let result = catch_unwind(AssertUnwindSafe(body));
         IS_SCHEDULED.set(false);
         CURRENT.set(None);
-        scheduler.end(index);
+        let panic = result.as_ref().err().map(|payload| panic_text(&**payload));
+        scheduler.end(index, panic.as_deref());
         result.unwrap_or_else(|payload| resume_unwind(payload))
     }
 }
@@ -170,16 +172,12 @@ pub(in crate::testing) fn unscheduled<T>(body: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Makes the step of a file call, if the calling thread is scheduled.
-pub(in crate::testing) fn file_step(kind: &'static str, changes_disk: bool, path: &Arc<Path>) {
+/// Makes the step of a file call, if the calling thread is scheduled. `action` is one of those of files.
+pub(in crate::testing) fn file_step(kind: &'static str, action: StepAction, path: &Arc<Path>) {
     if let Some(thread) = ScheduledThread::current() {
         let place = Place::File(kind, Arc::clone(path));
-        let action = if changes_disk {
-            StepAction::ChangeFile
-        } else {
-            StepAction::ReadFile
-        };
-        thread.scheduler.step_with(thread.index, action, DISK, place);
+        let object = if action == StepAction::CheckFile { 0 } else { DISK };
+        thread.scheduler.step_with(thread.index, action, object, place);
     }
 }
 

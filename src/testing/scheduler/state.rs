@@ -41,6 +41,8 @@ pub(super) struct SchedulerState {
     /// True if a timer fires next by default: the running thread may spin until a sleeping thread changes something.
     pub(super) is_timer_due: bool,
     pub(super) end: Option<RunEnd>,
+    /// The panics of threads.
+    pub(super) panics: Vec<String>,
     /// True while the program runs: an exploration may choose another thread.
     pub(super) may_deviate: bool,
 }
@@ -121,7 +123,8 @@ pub(super) fn mix(hash: u64, value: u64) -> u64 {
     mixed ^ mixed >> 32
 }
 
-pub(super) fn bit(thread: usize) -> u32 {
+/// The bit of a thread in a set of threads.
+pub(in crate::testing) fn bit(thread: usize) -> u32 {
     1 << thread
 }
 
@@ -151,6 +154,7 @@ impl SchedulerState {
             spin_timers: 0,
             is_timer_due: false,
             end: None,
+            panics: Vec::new(),
             may_deviate: false,
         };
         state.add_thread("main", 1);

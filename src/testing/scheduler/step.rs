@@ -39,8 +39,12 @@ pub(in crate::testing) enum StepAction {
     Join(usize),
     /// A file call that reads.
     ReadFile,
+    /// A file call whose result no other call changes.
+    CheckFile,
     /// A file call that changes the disk.
     ChangeFile,
+    /// Releases the lock of a directory. Every change of the disk must come before it.
+    ReleaseFile,
     Cross(CrashPoint),
     /// The beginning of a call of the program. The order of two beginnings does not matter.
     BeginCall,
@@ -80,7 +84,7 @@ impl StepAction {
     pub(in crate::testing) fn fmt_at(self, place: &Place, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cross(_) | Self::Begin | Self::End => write!(f, "{self}"),
-            Self::ReadFile | Self::ChangeFile => write!(f, "{place}"),
+            Self::ReadFile | Self::CheckFile | Self::ChangeFile | Self::ReleaseFile => write!(f, "{place}"),
             _ => write!(f, "{self} {place}"),
         }
     }
@@ -111,6 +115,8 @@ impl StepAction {
             Self::EndCall => 21,
             Self::ReadFile => 22,
             Self::ChangeFile => 23,
+            Self::CheckFile => 24,
+            Self::ReleaseFile => 25,
             Self::Join(thread) => 1 << 32 | thread as u64,
             Self::Cross(point) => 2 << 32 | point as u64,
         }
@@ -141,6 +147,8 @@ impl fmt::Display for StepAction {
             Self::Spawn => "spawns a thread",
             Self::Join(thread) => return write!(f, "joins thread {thread}"),
             Self::ReadFile => "reads",
+            Self::CheckFile => "checks",
+            Self::ReleaseFile => "releases",
             Self::ChangeFile => "changes",
             Self::Cross(point) => return write!(f, "crosses {point}"),
             Self::BeginCall => "calls",

@@ -70,6 +70,7 @@ impl Scheduler {
             steps: std::mem::take(&mut state.steps),
             disk_steps: std::mem::take(&mut state.disk_steps),
             thread_names: state.threads.iter().map(|thread| thread.name.clone()).collect(),
+            panics: std::mem::take(&mut state.panics),
             fingerprint: state.fingerprint,
             schedule_fits: state.chooser.fits(),
         }
@@ -236,9 +237,14 @@ impl Scheduler {
         state.perform(thread);
     }
 
-    /// The last step of a thread, after which it is not scheduled any more.
-    pub(in crate::testing) fn end(&self, thread: usize) {
+    /// The last step of a thread, after which it is not scheduled any more. `panic` is the message of the panic that ended
+    /// the thread, if any.
+    pub(in crate::testing) fn end(&self, thread: usize, panic: Option<&str>) {
         let mut state = self.lock();
+        if let Some(panic) = panic {
+            let text = format!("thread {}: {panic}", state.threads[thread].name);
+            state.panics.push(text);
+        }
         state.threads[thread].pending = PendingStep {
             action: StepAction::End,
             object: 0,

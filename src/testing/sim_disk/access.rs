@@ -13,6 +13,7 @@ use super::fault::Fault;
 use super::operation::{DiskOperation, DiskOperationKind as Kind};
 use super::state::{ContentChange, DiskState, Effect, NodeId};
 use crate::fs::{File, FileAccess, FileLock, NamedDir, OpenDir, OpenMode};
+use crate::testing::scheduler::{self, StepAction};
 
 /// The maximum length of a file.
 const FILE_BYTES_MAX: u64 = 256 << 20;
@@ -194,6 +195,7 @@ impl FileAccess for SimDisk {
 
     fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn OpenDir>> {
         let normal = self.shared.normal(path)?;
+        scheduler::file_step("open directory", StepAction::CheckFile, &normal);
         let device = self.shared.lock();
         device.check_process(self.process)?;
         device.state.resolve_dir(&normal)?;
@@ -331,6 +333,7 @@ impl Drop for SimFile {
 
 impl FileLock for SimLock {
     fn check(&self) -> io::Result<()> {
+        self.step("check lock", StepAction::CheckFile);
         let device = self.shared.lock();
         device.check_process(self.process)?;
         match device.locks.get(&self.id) {
@@ -340,8 +343,16 @@ impl FileLock for SimLock {
     }
 }
 
+impl SimLock {
+    fn step(&self, name: &'static str, action: StepAction) {
+        let path = Arc::clone(&self.shared.lock().state.files[self.id].path);
+        scheduler::file_step(name, action, &path);
+    }
+}
+
 impl Drop for SimLock {
     fn drop(&mut self) {
+        self.step("release lock", StepAction::ReleaseFile);
         let mut device = self.shared.lock();
         if device.process == self.process {
             device.lock_released_at = Some(device.journal.len() as u64);

@@ -17,7 +17,7 @@ use super::image::{is_normal, normal};
 use super::operation::{DiskOperation, DiskOperationKind, ObservedCall, Side};
 use super::state::{ContentChange, DiskState, Effect, RecordedOperation};
 use crate::fs::{FileAccess, FileLock};
-use crate::testing::scheduler;
+use crate::testing::scheduler::{self, StepAction};
 
 /// The maximum number of recorded refused calls.
 const REFUSED_CALLS_MAX: usize = 1_000;
@@ -144,7 +144,12 @@ impl SharedDevice {
 
     /// Makes the step of a call on a scheduled thread, and locks the device.
     pub(super) fn begin_call(&self, kind: DiskOperationKind, path: &Arc<Path>) -> MutexGuard<'_, Device> {
-        scheduler::file_step(kind.name(), kind.changes_disk(), path);
+        let action = if kind.changes_disk() {
+            StepAction::ChangeFile
+        } else {
+            StepAction::ReadFile
+        };
+        scheduler::file_step(kind.name(), action, path);
         self.lock()
     }
 

@@ -14,6 +14,7 @@ use crate::testing::schedule::primitives::{AtomicU64, Builder, Condvar, Mutex, R
 use crate::testing::schedule::{ScheduleSweep, ScheduleSweepEnd};
 use crate::testing::scheduler::{Deviations, RunEnd};
 use crate::testing::workload::Random;
+use crate::{Background, Durability};
 
 const PREEMPTIONS_MAX: u32 = 2;
 
@@ -190,14 +191,15 @@ impl SmallProgram {
         seen
     }
 
-    fn random(seed: u64) -> Self {
+    /// A program of two threads with at most `steps_max` steps each, or of three with at most two.
+    fn random(seed: u64, steps_max: u64) -> Self {
         use SmallStep::{
             Add, Load, Lock, LockAround, Read, Sleep, Spawn, Store, TryLock, WaitTimed, WakeAfterLock,
             WakeUnderLock, Write, Yield,
         };
         let mut random = Random::new(seed);
         let threads_len = 2 + random.below(2);
-        let steps_max = if threads_len == 2 { 3 } else { 2 };
+        let steps_max = if threads_len == 2 { steps_max } else { 2 };
         let mut thread = |_| {
             let len = 1 + random.below(steps_max);
             let step = |_| {
@@ -239,10 +241,15 @@ fn sweep_of(program: &SmallProgram) -> (ScheduleSweep, Arc<std::sync::Mutex<BTre
     (sweep.preemptions_max(PREEMPTIONS_MAX), seen)
 }
 
-/// Runs every schedule with at most [`PREEMPTIONS_MAX`] preemptions. Returns the fingerprints of the ends, and the
-/// number of runs. `None` if they are more than `runs_max`.
-fn explore_naively(sweep: &ScheduleSweep, runs_max: u64) -> Option<(BTreeSet<u64>, u64)> {
-    let explorer = ScheduleExplorer::new(sweep);
+/// Runs every schedule with at most this number of preemptions. Returns the fingerprints of the ends, and the number of
+/// runs. `None` if they are more than `runs_max`.
+fn explore_naively(
+    sweep: &ScheduleSweep,
+    preemptions_max: u32,
+    runs_max: u64,
+) -> Option<(BTreeSet<u64>, u64)> {
+    let mut explorer = ScheduleExplorer::new(sweep);
+    explorer.runner.prepare().expect("the database can be prepared");
     let mut ends = BTreeSet::new();
     let mut pending = vec![(Deviations::default(), 0, 0)];
     let mut runs = 0;
@@ -265,7 +272,7 @@ fn explore_naively(sweep: &ScheduleSweep, runs_max: u64) -> Option<(BTreeSet<u64
         for (number, decision) in record.decisions.iter().enumerate().skip(decisions_len) {
             for thread in decision.alternatives().filter(|_| decision.may_deviate) {
                 let preemptions = preemptions + u32::from(decision.is_preemption(thread));
-                if preemptions <= PREEMPTIONS_MAX {
+                if preemptions <= preemptions_max {
                     let mut deviations = plan.deviations.clone();
                     deviations.0.push((number as u64, thread));
                     pending.push((deviations, number + 1, preemptions));
@@ -280,7 +287,7 @@ fn explore_naively(sweep: &ScheduleSweep, runs_max: u64) -> Option<(BTreeSet<u64
 /// `runs_max`.
 fn compare(program: &SmallProgram, runs_max: u64) -> Option<(u64, u64)> {
     let (sweep, naive_seen) = sweep_of(program);
-    let (naive_ends, naive_runs) = explore_naively(&sweep, runs_max)?;
+    let (naive_ends, naive_runs) = explore_naively(&sweep, PREEMPTIONS_MAX, runs_max)?;
     let (sweep, seen) = sweep_of(program);
     let report = sweep.run();
     assert!(report.end == ScheduleSweepEnd::Complete, "{program:?}: {report}");
@@ -338,18 +345,80 @@ mod full {
     }
 
     #[test]
+    fn the_exploration_reaches_every_end_of_two_calls_of_the_engine() {
+        let program =
+            "create:a|record@1700000001000:0,1,1700000001000,2.0|record@1700000001010:0,1,1700000001010,3.0";
+        let sweep = ScheduleSweep::of(program.parse().expect("the program is legal"))
+            .background(Background::Caller)
+            .durability(Durability::OperatingSystem)
+            .preemptions_max(1);
+        let (naive_ends, naive_runs) = explore_naively(&sweep, 1, 20_000).expect("few schedules");
+        let report = sweep.run();
+        report.expect_clean();
+        assert_eq!(report.distinct, naive_ends.len() as u64, "{report}");
+        assert!(report.distinct >= 40 && report.schedules < naive_runs, "{report}");
+    }
+
+    /// A thread that is preempted before it releases a lock continues without a preemption where the other thread waits
+    /// for the lock.
+    #[test]
+    fn the_exploration_reaches_every_end_if_a_thread_waits_for_a_release() {
+        use SmallStep::{Add, Load, Lock, Read, TryLock, WaitTimed, Write};
+        let programs = [
+            [
+                vec![Add(0), Lock(0), Add(0), Lock(0), Add(1)],
+                vec![Add(0), Lock(0), Add(1)],
+            ],
+            [
+                vec![Add(0), Lock(0), Add(0), Lock(0), Add(1), Lock(1)],
+                vec![Add(0), Lock(0), Add(1), Lock(1)],
+            ],
+            [
+                vec![Add(0), Lock(0), Add(0), Lock(0), Add(0)],
+                vec![Add(0), Lock(0), Add(0), Lock(0)],
+            ],
+            [
+                vec![Add(0), Write(0), Add(0), Write(0), Add(1)],
+                vec![Add(0), Read(0), Add(1)],
+            ],
+            [vec![Load(0), Load(1), WaitTimed], vec![TryLock(0)]],
+        ];
+        for program in programs {
+            let program = SmallProgram(program.into());
+            assert!(compare(&program, 20_000).is_some(), "{program:?}");
+        }
+    }
+
+    /// The same choice is a preemption after a step of a thread that could continue, and none after another thread's.
+    #[test]
+    fn the_exploration_reaches_every_end_if_equal_states_have_other_running_threads() {
+        use SmallStep::{Add, Load, Spawn, Store, WaitTimed, Yield};
+        let programs = [
+            [vec![Spawn(1)], vec![Yield, Spawn(1)]],
+            [
+                vec![Spawn(1), Store(1), WaitTimed, Load(1), Store(0)],
+                vec![Yield, Add(1), Yield, Spawn(1)],
+            ],
+        ];
+        for program in programs {
+            let program = SmallProgram(program.into());
+            assert!(compare(&program, 20_000).is_some(), "{program:?}");
+        }
+    }
+
+    #[test]
     fn the_exploration_reaches_every_end_of_random_programs() {
         let (mut compared, mut naive, mut pruned) = (0, 0, 0);
-        for seed in 0..60 {
-            let program = SmallProgram::random(seed);
-            if let Some((naive_runs, pruned_runs)) = compare(&program, 300) {
+        for seed in 0..100 {
+            let program = SmallProgram::random(seed, 5);
+            if let Some((naive_runs, pruned_runs)) = compare(&program, 1500) {
                 compared += 1;
                 naive += naive_runs;
                 pruned += pruned_runs;
             }
         }
         assert!(
-            compared >= 20 && pruned * 2 < naive,
+            compared >= 40 && pruned * 2 < naive,
             "{compared} programs: {pruned} of {naive} schedules"
         );
     }

@@ -1,6 +1,7 @@
 //! The parts of a sweep: programs as text, reports, findings, lines, replays.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -97,6 +98,37 @@ fn a_lost_update_of_an_application_needs_one_preemption_and_its_line_replays_it(
     }
     let test = format!("sweep().replay({line:?})");
     assert!(finding.test_to_paste().contains(&test), "{finding}");
+}
+
+#[test]
+fn the_panic_of_a_thread_is_a_finding_also_if_nobody_joins_it() {
+    let sweep = ScheduleSweep::driven("a panic", |database| {
+        let other = database.spawn("other", |_| panic!("an index is out of bounds"));
+        drop(other.join());
+        database
+            .apply(&Operation::CreateCollection(b"a".to_vec()))
+            .map(drop)
+    });
+    let finding = sweep.preemptions_max(0).run().finding.expect("a panic");
+    assert_eq!(finding.failure.kind, FailureKind::Panicked);
+    let message = &finding.failure.message;
+    assert_eq!(message, "thread other: an index is out of bounds");
+}
+
+#[test]
+fn a_program_that_depends_on_earlier_runs_is_a_finding() {
+    let runs = AtomicUsize::new(0);
+    let sweep = ScheduleSweep::driven("a program with a counter", move |database| {
+        database.apply(&Operation::CreateCollection(b"a".to_vec()))?;
+        let other = database.spawn("other", |database| database.apply(&add(1)));
+        for entity in 0..=runs.fetch_add(1, Ordering::Relaxed) as u64 % 3 {
+            database.apply(&add(10 + entity))?;
+        }
+        other.join().unwrap().map(drop)
+    });
+    let finding = sweep.preemptions_max(1).run().finding.expect("other steps");
+    assert_eq!(finding.failure.kind, FailureKind::NeverReached);
+    assert!(finding.failure.message.contains("not deterministic"), "{finding}");
 }
 
 #[test]
