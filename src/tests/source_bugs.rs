@@ -9,6 +9,8 @@ pub(crate) struct SourceBug {
     pub(crate) name: &'static str,
     /// The promise that the engine with the bug breaks.
     pub(crate) promise: &'static str,
+    /// The kinds of findings that show the broken promise, as in a report. A hang has its own kind, such as `deadlock`.
+    pub(crate) kinds: Vec<&'static str>,
     /// The path from the root of the crate.
     pub(crate) file: &'static str,
     /// Whole lines of the engine.
@@ -38,7 +40,9 @@ impl SourceBug {
                 .and_then(|line| line.strip_prefix(name)?.strip_prefix(": "));
             value.unwrap_or_else(|| panic!("a bug without {name}: {paragraph}"))
         };
-        let (name, promise, file) = (field("name"), field("promise"), field("file"));
+        let (name, promise) = (field("name"), field("promise"));
+        let kinds = field("expect").split(", ").collect();
+        let file = field("file");
         let (mut old, mut new) = (String::new(), String::new());
         for line in lines {
             let (kind, text) = line.split_at_checked(1).unwrap_or_default();
@@ -56,6 +60,7 @@ impl SourceBug {
         Self {
             name,
             promise,
+            kinds,
             file,
             old,
             new,

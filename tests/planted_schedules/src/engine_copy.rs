@@ -77,6 +77,9 @@ impl EngineCopy {
             .args(["--config", "profile.dev.lto=\"off\""])
             .args(["--config", "profile.dev.debug=false"])
             .env("CARGO_TARGET_DIR", &output)
+            // The default of the profile, which the environment can change. A bug changes one file, so a build compiles
+            // only the parts of the crate that depend on it.
+            .env("CARGO_INCREMENTAL", "1")
             .env("RUSTFLAGS", "-Awarnings")
             .status();
         if !built.as_ref().is_ok_and(std::process::ExitStatus::success) {
