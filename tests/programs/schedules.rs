@@ -2,23 +2,25 @@
 //! images of a crash at each disk operation.
 //!
 //! ```sh
-//! cargo run --release --features test-utils --example schedules -- pairs listed --file schedules.txt
+//! cargo run --release --features test-utils --example schedules -- pairs listed --file target/schedules.txt
 //! ```
 //!
-//! `--help` lists the options. Exit status: 0 without a finding, 1 with one, 2 if an option is wrong or a line does not
-//! fit the program or the engine.
+//! `--help` lists the options. Exit status: 0 without a finding, 1 with one, 2 if an option is wrong, a line does not fit
+//! the program or the engine, or the file cannot be continued. The last line says if every sweep ran.
 //!
 //! A sweep is one program under one policy, with a largest number of preemptions, and with or without faults. `--file`
-//! gets a line for each sweep without a finding. Remove the file after a change of the engine.
+//! gets a line for each sweep without a finding. Its first line names the build of this program, because the lines of
+//! another build say nothing about this one.
 #![allow(
     clippy::disallowed_methods,
     reason = "a program that measures time, starts threads and writes its own result file"
 )]
 
 use std::collections::HashSet;
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hasher};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,7 +30,7 @@ use std::time::{Duration, Instant};
 use tidaldb::testing::lab::command_line::CommandLine;
 use tidaldb::testing::lab::programs::{self, POLICIES};
 use tidaldb::testing::report::{LiveLine, LiveStatus};
-use tidaldb::testing::schedule::{Program, ScheduleReport, ScheduleSweep};
+use tidaldb::testing::schedule::{Program, ScheduleReport, ScheduleSweep, ScheduleSweepEnd};
 use tidaldb::testing::{ReplayFailure, ReplayedLine};
 
 struct ScheduleArguments {
@@ -42,6 +44,8 @@ struct ScheduleArguments {
     time: Duration,
     ends_at_finding: bool,
     file: Option<PathBuf>,
+    /// Continues a file of another build.
+    accepts_other_build: bool,
     replay: Option<String>,
 }
 
@@ -79,7 +83,7 @@ fn arguments() -> Result<ScheduleArguments, ExitCode> {
         .option(
             "--minutes N",
             100_000,
-            "starts no sweep after this time; fractions are legal",
+            "ends the running sweeps after this time, and starts no other; fractions are legal",
         )
         .option("--first", "", "ends at the first finding")
         .option(
@@ -87,6 +91,7 @@ fn arguments() -> Result<ScheduleArguments, ExitCode> {
             "",
             "appends a line for each sweep without a finding, and skips the sweeps in the file",
         )
+        .option("--other-build", "", "continues a file of another build too")
         .option("--replay LINE", "", "runs the schedule of a line instead")
         .words(
             "sets of programs; default: pairs and listed",
@@ -122,6 +127,7 @@ fn arguments() -> Result<ScheduleArguments, ExitCode> {
             time: given.minutes("--minutes")?,
             ends_at_finding: given.has("--first"),
             file: given.path("--file"),
+            accepts_other_build: given.has("--other-build"),
             replay: given
                 .texts("--replay")
                 .last()
@@ -131,25 +137,31 @@ fn arguments() -> Result<ScheduleArguments, ExitCode> {
     })
 }
 
-/// The sweeps of the chosen sets. In each round a group of programs is explored with one more preemption than in the round
-/// before, without faults and then with faults. Each group begins one round after the group before it.
+/// The sweeps of the chosen sets, in rounds. Each group of programs begins one round after the group before it. A sweep
+/// with faults comes one round after the same sweep without them, one with 1 preemption one round after that with none,
+/// and one with 2 preemptions two more rounds later. Listed programs with faults or 2 preemptions take minutes, so their
+/// sweeps come after those of all pairs.
 fn sweeps(arguments: &ScheduleArguments) -> Vec<ScheduleSweep> {
     let mut sweeps = Vec::new();
     let groups = groups(arguments);
-    let levels = arguments.preemptions_max as usize + 1;
-    for round in 0..groups.len() + levels {
-        for (number, group) in groups.iter().enumerate() {
-            let Some(level) = round.checked_sub(number).filter(|level| *level < levels) else {
-                continue;
-            };
+    let mut rounds = Vec::new();
+    for (number, group) in groups.iter().enumerate() {
+        for preemptions in 0..=arguments.preemptions_max {
             for has_faults in [false, true].into_iter().filter(|it| arguments.has_faults || !it) {
-                let bounded = group.iter().cloned().map(|sweep| {
-                    let sweep = sweep.preemptions_max(level as u32);
-                    sweep.faults(has_faults)
-                });
-                sweeps.extend(bounded);
+                let is_late = group.is_listed && (preemptions > 1 || has_faults);
+                let delay = if is_late { groups.len() } else { 0 };
+                let cost = (preemptions * (preemptions + 1) / 2) as usize + usize::from(has_faults);
+                rounds.push((number + cost + delay, number, preemptions, has_faults));
             }
         }
+    }
+    rounds.sort_unstable();
+    for (_, number, preemptions, has_faults) in rounds {
+        let bounded = groups[number].sweeps.iter().cloned().map(|sweep| {
+            let sweep = sweep.preemptions_max(preemptions);
+            sweep.faults(has_faults)
+        });
+        sweeps.extend(bounded);
     }
     if arguments.has("random") {
         let seeds = (0..arguments.seeds).map(|number| arguments.first_seed.wrapping_add(number));
@@ -163,28 +175,34 @@ fn sweeps(arguments: &ScheduleArguments) -> Vec<ScheduleSweep> {
     sweeps
 }
 
-/// The groups of programs: the pairs under each policy, with a log of 1 frame (no checkpoint is due) and of 12 frames (one
-/// is due), and the listed programs.
-fn groups(arguments: &ScheduleArguments) -> Vec<Vec<ScheduleSweep>> {
-    let mut groups = Vec::new();
-    let of = |program: Program, policy: usize| {
-        ScheduleSweep::of(program).durability(POLICIES[policy % POLICIES.len()])
-    };
-    if arguments.has("pairs") {
-        for frames_len in [1, 12] {
-            for policy in 0..POLICIES.len() {
-                let pairs = programs::pairs(frames_len).into_iter();
-                groups.push(pairs.map(|program| of(program, policy)).collect());
+/// The programs of one set under one policy, with logs of the same length.
+struct SweepGroup {
+    is_listed: bool,
+    sweeps: Vec<ScheduleSweep>,
+}
+
+/// The groups of programs: the pairs and the listed programs under each policy, with a log of 1 frame (no checkpoint is
+/// due) and of 12 frames (one is due). The first group of the listed programs comes early: with every event synced, records
+/// on several threads share a sync. The other groups of them come last, because they take longest.
+fn groups(arguments: &ScheduleArguments) -> Vec<SweepGroup> {
+    let groups_of = |set: &str, programs: fn(usize) -> Vec<Program>| {
+        let settings = [1, 12].map(|frames_len| POLICIES.map(|policy| (frames_len, policy)));
+        let settings = settings.into_iter().flatten().filter(|_| arguments.has(set));
+        let group = |(frames_len, policy)| {
+            let sweep = |program| ScheduleSweep::of(program).durability(policy);
+            SweepGroup {
+                is_listed: set == "listed",
+                sweeps: programs(frames_len).into_iter().map(sweep).collect(),
             }
-        }
+        };
+        settings.map(group).collect::<Vec<_>>()
+    };
+    let mut groups = groups_of("pairs", programs::pairs);
+    let mut listed = groups_of("listed", programs::listed).into_iter();
+    if let Some(first) = listed.next() {
+        groups.insert(groups.len().min(1), first);
     }
-    if arguments.has("listed") {
-        let listed = programs::listed(12).into_iter().enumerate();
-        groups.insert(
-            groups.len().min(1),
-            listed.map(|(index, program)| of(program, index)).collect(),
-        );
-    }
+    groups.extend(listed);
     groups
 }
 
@@ -286,27 +304,88 @@ impl ScheduleTotals {
     }
 }
 
-fn explore(arguments: &ScheduleArguments) -> ExitCode {
-    let done: HashSet<String> = arguments
-        .file
-        .as_ref()
-        .and_then(|file| std::fs::read_to_string(file).ok())
-        .map(|text| {
-            text.lines()
-                .filter_map(|line| Some(line.split_once(": ")?.0.to_owned()))
-                .collect()
+/// The sweeps without a finding, in a file that a later run continues.
+struct SweepFile {
+    file: File,
+    /// The descriptions of the sweeps.
+    done: HashSet<String>,
+}
+
+impl SweepFile {
+    /// Reads the file, and writes the line of this build if it is missing.
+    ///
+    /// # Errors
+    /// The file has lines of another build, and `accepts_other_build` is false; or the error of a file operation.
+    fn open(path: &Path, accepts_other_build: bool) -> Result<Self, String> {
+        let failed = |error: io::Error| format!("{}: {error}", path.display());
+        let mut options = File::options();
+        let options = options.read(true).append(true).create(true);
+        let mut file = options.open(path).map_err(failed)?;
+        let text = io::read_to_string(&file).map_err(failed)?;
+        let build = build().map_err(|error| format!("cannot read this program: {error}"))?;
+        // The first line names a build. Later ones do too if the file was continued by another build.
+        let mut builds = text.lines().filter(|line| line.starts_with(BUILD));
+        let has_build = text.lines().next().is_none_or(|line| line.starts_with(BUILD));
+        let is_of_this_build = has_build && builds.all(|line| line == build);
+        if !is_of_this_build && !accepts_other_build {
+            return Err(format!(
+                "{} has the sweeps of another build, which say nothing about this one. Give another file, or \
+                 --other-build to skip its sweeps nevertheless",
+                path.display()
+            ));
+        }
+        if !text.lines().any(|line| line == build) {
+            writeln!(file, "{build}").map_err(failed)?;
+        }
+        let description = |line: &str| Some(line.split_once(": ")?.0.to_owned());
+        Ok(Self {
+            file,
+            done: text.lines().filter_map(description).collect(),
         })
-        .unwrap_or_default();
+    }
+}
+
+/// The beginning of the line that names a build.
+const BUILD: &str = "# build ";
+
+/// The line for the build of this program: its version, and a hash of its file.
+fn build() -> io::Result<String> {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(&fs::read(std::env::current_exe()?)?);
+    Ok(format!(
+        "{BUILD}{} {:016x}",
+        env!("CARGO_PKG_VERSION"),
+        hasher.finish()
+    ))
+}
+
+fn explore(arguments: &ScheduleArguments) -> ExitCode {
+    let file = arguments.file.as_ref();
+    let file = file.map(|path| SweepFile::open(path, arguments.accepts_other_build));
+    let mut file = match file.transpose() {
+        Ok(file) => file,
+        Err(reason) => {
+            eprintln!("{reason}");
+            return ExitCode::from(2);
+        }
+    };
     let mut sweeps = sweeps(arguments);
     let sweeps_len = sweeps.len() as u64;
-    sweeps.retain(|sweep| !done.contains(&sweep.description()));
+    if let Some(SweepFile { done, .. }) = &file {
+        sweeps.retain(|sweep| !done.contains(&sweep.description()));
+    }
     let left = sweeps.len() as u64;
     let live = LiveLine::stderr();
     let started = Instant::now();
     let reports = start_workers(sweeps, arguments, started);
     let (mut totals, mut findings_len) = (ScheduleTotals::default(), 0);
+    let mut ended_by_time = 0;
     for report in reports {
         totals.add(&report);
+        if report.end == ScheduleSweepEnd::Limit {
+            ended_by_time += 1;
+            continue;
+        }
         if report.finding.is_some() {
             live.clear();
             println!("{report}");
@@ -314,18 +393,23 @@ fn explore(arguments: &ScheduleArguments) -> ExitCode {
             if arguments.ends_at_finding {
                 break;
             }
-        } else if let Some(path) = &arguments.file {
-            let file = OpenOptions::new().create(true).append(true).open(path);
-            let written = file.and_then(|mut file| writeln!(file, "{report}"));
-            written.expect("the result file can be written");
+        } else if let Some(SweepFile { file, .. }) = &mut file {
+            writeln!(file, "{report}").expect("the result file can be written");
         }
         let status = LiveStatus::of_parts("exploring", totals.sweeps, left, started.elapsed());
         live.show(&status.count(totals.schedules, "schedules"));
     }
     live.clear();
+    let end = match left - totals.sweeps + ended_by_time {
+        0 => "all sweeps ended".to_owned(),
+        missing if arguments.ends_at_finding && findings_len > 0 => {
+            format!("ended at the finding, {missing} sweeps did not end")
+        }
+        missing => format!("ended by --minutes, {missing} sweeps did not end"),
+    };
     println!(
         "{} of {sweeps_len} sweeps ran ({} were in the file): {} schedules, {} of them with a fault, {} equal choices not \
-         explored, {} steps; {} images recovered, {} judged, {} left out; {findings_len} findings; {:.0} s",
+         explored, {} steps; {} images recovered, {} judged, {} left out; {findings_len} findings; {:.0} s: {end}",
         totals.sweeps,
         sweeps_len - left,
         totals.schedules,
@@ -357,9 +441,9 @@ fn start_workers(
         let (sender, next, time) = (sender.clone(), Arc::clone(&next), arguments.time);
         std::thread::spawn(move || {
             let (sweeps, next) = &*next;
-            while started.elapsed() < time
+            while let Some(left) = time.checked_sub(started.elapsed())
                 && let Some(sweep) = sweeps.get(next.fetch_add(1, Ordering::Relaxed))
-                && sender.send(sweep.run()).is_ok()
+                && sender.send(sweep.clone().time(left).run()).is_ok()
             {}
         });
     }

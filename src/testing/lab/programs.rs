@@ -36,8 +36,10 @@ const CLOSES: &[&str] = &[
 const FORGETTING: &[&str] = &[
     "f|f|r", "f|r|s", "fr|rf", "rf|k", "u|b|k", "u|f|b", "fk|rr", "f|b|g",
 ];
-/// Changes of a collection.
-const COLLECTIONS: &[&str] = &["a|a|a", "a|d|s", "ad|da", "aa|dd", "as|ak", "ad|s", "ar|ak"];
+/// Changes of a collection. Calls that remove from it remove the same member.
+const COLLECTIONS: &[&str] = &[
+    "d|d", "a|a|a", "a|d|s", "ad|da", "aa|dd", "as|ak", "ad|s", "ar|ak",
+];
 /// Reads.
 const READS: &[&str] = &["g|r|k", "g|f|r", "g|a|d", "gg|rk"];
 /// Six calls.

@@ -13,8 +13,8 @@ const LINE: &str = "tidaldb-schedule:";
 const DOES_NOT_FIT: i32 = 2;
 /// A replay takes less than a second.
 const REPLAY_LIMIT: Duration = Duration::from_secs(60);
-/// The program starts no sweep after the time of an exploration. The last sweep may take this time longer.
-const LAST_SWEEP_LIMIT: Duration = Duration::from_secs(30);
+/// The program ends its sweeps after the time of an exploration. The shrinking of a finding may take this time longer.
+const SHRINKING_LIMIT: Duration = Duration::from_secs(30);
 
 /// The result of an exploration up to its first finding.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ pub(crate) fn explore(program: &Path, workers: usize, time: Duration) -> Result<
     command.args(["pairs", "listed", "--first"]);
     command.arg(format!("--workers={workers}"));
     command.arg(format!("--minutes={}", time.as_secs_f64() / 60.0));
-    let (output, _) = output_of(command, time + LAST_SWEEP_LIMIT)?;
+    let (output, _) = output_of(command, time + SHRINKING_LIMIT)?;
     // The program is of the same version, so the form of its last line is known.
     let sums = output.lines().last().unwrap_or_default();
     let before = sums.split(" schedules, ").next().unwrap_or_default();
