@@ -20,6 +20,7 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hasher};
 use std::io::{self, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -27,11 +28,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
+use tidaldb::Durability;
 use tidaldb::testing::lab::command_line::CommandLine;
 use tidaldb::testing::lab::programs::{self, POLICIES};
 use tidaldb::testing::report::{LiveLine, LiveStatus};
-use tidaldb::testing::schedule::{Program, ScheduleReport, ScheduleSweep, ScheduleSweepEnd};
+use tidaldb::testing::schedule::{ScheduleReport, ScheduleSweep, ScheduleSweepEnd};
 use tidaldb::testing::{ReplayFailure, ReplayedLine};
+
+/// The largest number of preemptions of a schedule.
+const PREEMPTIONS_MAX: u32 = 8;
 
 struct ScheduleArguments {
     sets: Vec<String>,
@@ -118,7 +123,7 @@ fn arguments() -> Result<ScheduleArguments, ExitCode> {
         }
         Ok(ScheduleArguments {
             sets,
-            preemptions_max: given.number("--preemptions", 0..=8)? as u32,
+            preemptions_max: given.number("--preemptions", 0..=u64::from(PREEMPTIONS_MAX))? as u32,
             has_faults: !given.has("--no-faults"),
             seeds: given.number("--seeds", 1..=u64::MAX)?,
             first_seed: given.number("--seed", 0..=u64::MAX)?,
@@ -137,32 +142,54 @@ fn arguments() -> Result<ScheduleArguments, ExitCode> {
     })
 }
 
-/// The sweeps of the chosen sets, in rounds. Each group of programs begins one round after the group before it. A sweep
-/// with faults comes one round after the same sweep without them, one with 1 preemption one round after that with none,
-/// and one with 2 preemptions two more rounds later. Listed programs with faults or 2 preemptions take minutes, so their
-/// sweeps come after those of all pairs.
+/// The logs of the pairs and the listed programs: of 1 frame (no checkpoint is due) and of 12 frames (one is due), each
+/// under each policy.
+const SETTINGS: [(usize, Durability); 6] = [
+    (1, POLICIES[0]),
+    (1, POLICIES[1]),
+    (1, POLICIES[2]),
+    (12, POLICIES[0]),
+    (12, POLICIES[1]),
+    (12, POLICIES[2]),
+];
+
+/// The order of the sweeps: a set, the indices of its settings, the largest number of preemptions, and whether there are
+/// faults. Each row costs more time than the one before it, and contains the schedules of earlier rows. The first group of
+/// the listed programs comes early: with every event synced, records on several threads share a sync.
+const ROWS: [(&str, Range<usize>, u32, bool); 10] = [
+    ("pairs", 0..1, 1, false),
+    ("pairs", 0..1, 1, true),
+    ("listed", 0..1, 1, false),
+    ("pairs", 1..6, 1, false),
+    ("pairs", 1..6, 1, true),
+    ("pairs", 0..1, PREEMPTIONS_MAX, true),
+    ("listed", 0..6, 1, true),
+    ("pairs", 1..3, PREEMPTIONS_MAX, true),
+    ("listed", 0..3, PREEMPTIONS_MAX, true),
+    ("pairs", 3..6, PREEMPTIONS_MAX, true),
+];
+
+/// The sweeps of the chosen sets.
 fn sweeps(arguments: &ScheduleArguments) -> Vec<ScheduleSweep> {
     let mut sweeps = Vec::new();
-    let groups = groups(arguments);
-    let mut rounds = Vec::new();
-    for (number, group) in groups.iter().enumerate() {
-        for preemptions in 0..=arguments.preemptions_max {
-            for has_faults in [false, true].into_iter().filter(|it| arguments.has_faults || !it) {
-                let is_late = group.is_listed && (preemptions > 1 || has_faults);
-                let delay = if is_late { groups.len() } else { 0 };
-                let cost = (preemptions * (preemptions + 1) / 2) as usize + usize::from(has_faults);
-                rounds.push((number + cost + delay, number, preemptions, has_faults));
-            }
+    for (set, settings, preemptions, has_faults) in ROWS {
+        for (frames_len, policy) in &SETTINGS[settings] {
+            let programs = match set {
+                _ if !arguments.has(set) => Vec::new(),
+                "pairs" => programs::pairs(*frames_len),
+                _ => programs::listed(*frames_len),
+            };
+            sweeps.extend(programs.into_iter().map(|program| {
+                ScheduleSweep::of(program)
+                    .durability(*policy)
+                    .preemptions_max(preemptions.min(arguments.preemptions_max))
+                    .faults(has_faults && arguments.has_faults)
+            }));
         }
     }
-    rounds.sort_unstable();
-    for (_, number, preemptions, has_faults) in rounds {
-        let bounded = groups[number].sweeps.iter().cloned().map(|sweep| {
-            let sweep = sweep.preemptions_max(preemptions);
-            sweep.faults(has_faults)
-        });
-        sweeps.extend(bounded);
-    }
+    // The limits of the arguments make rows equal.
+    let mut seen = HashSet::new();
+    sweeps.retain(|sweep| seen.insert(sweep.description()));
     if arguments.has("random") {
         let seeds = (0..arguments.seeds).map(|number| arguments.first_seed.wrapping_add(number));
         sweeps.extend(seeds.map(|seed| {
@@ -173,37 +200,6 @@ fn sweeps(arguments: &ScheduleArguments) -> Vec<ScheduleSweep> {
         }));
     }
     sweeps
-}
-
-/// The programs of one set under one policy, with logs of the same length.
-struct SweepGroup {
-    is_listed: bool,
-    sweeps: Vec<ScheduleSweep>,
-}
-
-/// The groups of programs: the pairs and the listed programs under each policy, with a log of 1 frame (no checkpoint is
-/// due) and of 12 frames (one is due). The first group of the listed programs comes early: with every event synced, records
-/// on several threads share a sync. The other groups of them come last, because they take longest.
-fn groups(arguments: &ScheduleArguments) -> Vec<SweepGroup> {
-    let groups_of = |set: &str, programs: fn(usize) -> Vec<Program>| {
-        let settings = [1, 12].map(|frames_len| POLICIES.map(|policy| (frames_len, policy)));
-        let settings = settings.into_iter().flatten().filter(|_| arguments.has(set));
-        let group = |(frames_len, policy)| {
-            let sweep = |program| ScheduleSweep::of(program).durability(policy);
-            SweepGroup {
-                is_listed: set == "listed",
-                sweeps: programs(frames_len).into_iter().map(sweep).collect(),
-            }
-        };
-        settings.map(group).collect::<Vec<_>>()
-    };
-    let mut groups = groups_of("pairs", programs::pairs);
-    let mut listed = groups_of("listed", programs::listed).into_iter();
-    if let Some(first) = listed.next() {
-        groups.insert(groups.len().min(1), first);
-    }
-    groups.extend(listed);
-    groups
 }
 
 fn main() -> ExitCode {
