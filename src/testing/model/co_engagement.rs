@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::state::decayed;
 use crate::decay::{HalfLife, scale_pow2};
 use crate::{CoEngagementConfig, EntityId, Export, RelatedExport, UserId, UserRingExport};
 
@@ -240,6 +241,20 @@ impl CoEngagement {
                 .zip(self.weights(node))
                 .collect(),
         })
+    }
+
+    /// The edges of an item with their weights at `now_ms`. A time before that of the edges counts as theirs.
+    pub(super) fn related_at(&self, item: EntityId, now_ms: i64) -> Vec<(EntityId, f64)> {
+        let Some(node) = self.nodes.get(&item.0) else {
+            return Vec::new();
+        };
+        let half_life_ms = i128::from(self.config.half_life_ms);
+        let begin_ms = self.period(node.time_ms) * half_life_ms;
+        let age_ms = i128::from(now_ms.max(node.time_ms)) - begin_ms;
+        let weights = self
+            .weights(node)
+            .map(|weight| decayed(weight, age_ms, half_life_ms));
+        node.edges.keys().map(|&id| EntityId(id)).zip(weights).collect()
     }
 
     pub(super) fn export(&self, into: &mut Export) {

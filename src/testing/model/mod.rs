@@ -133,11 +133,7 @@ impl Model {
                     self.record(EventId { sequence, index }, event);
                 }
             }
-            Operation::ForgetEntity(entity) => {
-                self.states.retain(|key, _| key.entity != *entity);
-                Arc::make_mut(&mut self.co_engagement).forget_item(*entity);
-            }
-            Operation::ForgetUser(user) => Arc::make_mut(&mut self.co_engagement).forget_user(*user),
+            Operation::ForgetEntity(entity) => self.states.retain(|key, _| key.entity != *entity),
             Operation::Reopen(reopening) => {
                 let schema = reopening.changed_schema(Schema::clone(&self.schema));
                 let config = *schema.co_engagement_config();
@@ -148,16 +144,51 @@ impl Model {
             }
             _ => {}
         }
+        if self.changes_co_engagement(operation) {
+            change_co_engagement(Arc::make_mut(&mut self.co_engagement), &self.schema, operation);
+        }
     }
 
     fn record(&mut self, id: EventId, event: &Event) {
         for (key, state_event) in state_events(id, event) {
             Arc::make_mut(self.states.entry(key).or_default()).add(state_event);
         }
-        if let Some(user) = co_engagement_user(&self.schema, event) {
-            let co_engagement = Arc::make_mut(&mut self.co_engagement);
-            co_engagement.record(user, event.entity, event.weight, event.at_ms);
+    }
+
+    /// Returns true if the frame may change co-engagement.
+    pub(super) fn changes_co_engagement(&self, frame: &Operation) -> bool {
+        match frame {
+            Operation::Record { events, .. } => {
+                let mut events = events.iter();
+                events.any(|event| co_engagement_user(&self.schema, event).is_some())
+            }
+            Operation::ForgetEntity(_) | Operation::ForgetUser(_) => true,
+            _ => false,
         }
+    }
+
+    /// All related items of `item` at `now_ms`, each with its weight, after further frames.
+    pub(super) fn related_after<'f>(
+        &self,
+        frames: impl Iterator<Item = &'f Operation>,
+        item: EntityId,
+        now_ms: i64,
+    ) -> Vec<(EntityId, f64)> {
+        let mut co_engagement = Arc::clone(&self.co_engagement);
+        for frame in frames {
+            change_co_engagement(Arc::make_mut(&mut co_engagement), &self.schema, frame);
+        }
+        co_engagement.related_at(item, now_ms)
+    }
+
+    /// The events of an entity and a signal.
+    pub(super) fn events(&self, entity: EntityId, signal: SignalId) -> &[StateEvent] {
+        let key = Key {
+            cohort: None,
+            entity,
+            signal,
+        };
+        self.states.get(&key).map_or(&[], |state| state.events())
     }
 
     /// The export of a database with this content.
@@ -225,7 +256,7 @@ impl Model {
         events.iter().enumerate().map(lost).collect()
     }
 
-    fn signal(&self, id: SignalId) -> Option<&Signal> {
+    pub(super) fn signal(&self, id: SignalId) -> Option<&Signal> {
         self.schema.get(id)
     }
 }
@@ -258,6 +289,22 @@ pub(super) fn apply_collection_change(collections: &mut CollectionMembers, opera
                 members.remove(&entity.0);
             }
         }
+        _ => {}
+    }
+}
+
+/// Applies the part of a frame that changes co-engagement.
+fn change_co_engagement(co_engagement: &mut CoEngagement, schema: &Schema, frame: &Operation) {
+    match frame {
+        Operation::Record { events, .. } => {
+            for event in events {
+                if let Some(user) = co_engagement_user(schema, event) {
+                    co_engagement.record(user, event.entity, event.weight, event.at_ms);
+                }
+            }
+        }
+        Operation::ForgetEntity(entity) => co_engagement.forget_item(*entity),
+        Operation::ForgetUser(user) => co_engagement.forget_user(*user),
         _ => {}
     }
 }

@@ -132,7 +132,7 @@ pub(crate) fn score(events: &[StateEvent], time_ms: i64, half_life_ms: u64) -> S
 
 /// `weight * 2^-(age / half-life)`. Whole half-lives are halvings, which are exact. The error of a power of the whole
 /// quotient would grow with the quotient.
-fn decayed(weight: f64, age_ms: i128, half_life_ms: i128) -> f64 {
+pub(crate) fn decayed(weight: f64, age_ms: i128, half_life_ms: i128) -> f64 {
     let halvings = (age_ms / half_life_ms).clamp(-HALVINGS_MAX, HALVINGS_MAX);
     let rest = (age_ms % half_life_ms) as f64 / half_life_ms as f64;
     weight * (-rest).exp2() * 0.5_f64.powi(halvings as i32)

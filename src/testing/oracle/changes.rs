@@ -9,10 +9,15 @@
 //! order of all changes, so each collection is searched alone. A search chooses the changes from the last one to the
 //! first one. Most changes need no choice: if a change can be the last one without a restriction of the changes before
 //! it, every legal order has an equal order in which it is the last one.
+//!
+//! Changes with a known [result](ChangeResult) are legal only in an order in which each result is possible, so
+//! [`linearize`] searches their orders. A refusal is part of it unless changes are lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
 
+use super::linearization::{ChangeResult, CollectionAction, CollectionCall, Linearizations, linearize};
+use super::results::collection_of;
 use crate::testing::model::CollectionMembers;
 use crate::testing::workload::Operation;
 use crate::{EntityId, Export};
@@ -47,6 +52,8 @@ pub(super) struct CollectionChange<'a> {
     pub(super) call: usize,
     pub(super) operation: &'a Operation,
     pub(super) presence: ChangePresence,
+    /// `None` if the result is not known.
+    pub(super) result: Option<ChangeResult>,
     /// The number of calls that had ended when this one began.
     pub(super) ended_len_at_begin: u64,
     /// The number of calls that had ended when this one ended, this one included. `u64::MAX` for a call in flight.
@@ -59,12 +66,22 @@ impl CollectionChange<'_> {
     }
 
     fn collection(&self) -> &[u8] {
-        match self.operation {
-            Operation::CreateCollection(name)
-            | Operation::DeleteCollection(name)
-            | Operation::AddToCollection(name, _)
-            | Operation::RemoveFromCollection(name, _) => name,
-            _ => unreachable!("the operation changes a collection"),
+        match collection_of(self.operation) {
+            Some(name) => name,
+            None => unreachable!("the operation changes a collection"),
+        }
+    }
+
+    fn as_call(&self) -> CollectionCall<'_> {
+        let (operation, result) = (self.operation, self.result);
+        CollectionCall {
+            action: if self.is_acknowledged() {
+                CollectionAction::Change { operation, result }
+            } else {
+                CollectionAction::PossibleChange(operation)
+            },
+            ended_len_at_begin: self.ended_len_at_begin,
+            ended_len_at_end: self.ended_len_at_end,
         }
     }
 }
@@ -75,15 +92,25 @@ pub(super) struct ChangeHistory<'a> {
     base: &'a CollectionMembers,
     /// Sorted by end.
     changes: Vec<CollectionChange<'a>>,
+    /// Changes that were refused with a known result.
+    refusals: Vec<CollectionChange<'a>>,
 }
 
 /// The members of each collection of a found state.
 type FoundMembers<'a> = BTreeMap<&'a [u8], BTreeSet<u64>>;
 
 impl<'a> ChangeHistory<'a> {
-    pub(super) fn new(base: &'a CollectionMembers, mut changes: Vec<CollectionChange<'a>>) -> Self {
+    pub(super) fn new(
+        base: &'a CollectionMembers,
+        mut changes: Vec<CollectionChange<'a>>,
+        refusals: Vec<CollectionChange<'a>>,
+    ) -> Self {
         changes.sort_by_key(|change| (change.ended_len_at_end, change.ended_len_at_begin));
-        Self { base, changes }
+        Self {
+            base,
+            changes,
+            refusals,
+        }
     }
 
     /// The calls of all acknowledged changes, in the order of their acknowledgements.
@@ -103,11 +130,43 @@ impl<'a> ChangeHistory<'a> {
             let names: BTreeSet<&[u8]> = names.chain(changes.keys().copied()).collect();
             let orders = names.into_iter().map(|name| {
                 let changes = changes.get(name).map_or(&[][..], Vec::as_slice);
+                if changes.iter().any(|change| change.result.is_some()) {
+                    match self.linearized(name, changes, lost.is_empty()) {
+                        Linearizations::Found(orders) => {
+                            let mut orders = orders.into_iter();
+                            let (_, order) = orders.find(|(state, _)| state.get(name) == found.get(name))?;
+                            // The refusals come after the changes.
+                            let effects = order.into_iter().filter_map(|at| changes.get(at));
+                            return Some(effects.map(|change| change.call).collect());
+                        }
+                        Linearizations::Unexplained(_) => return None,
+                        Linearizations::TooMany => {}
+                    }
+                }
                 let mut subsets = subsets(changes);
                 subsets.find_map(|changes| self.search(name, &found).matching(changes))
             });
             Some(orders.collect::<Option<Vec<_>>>()?.concat())
         })
+    }
+
+    /// The orders of the changes of one collection that give every result, and if `with_refusals` every refusal too. A call
+    /// is its position in `changes`; the refusals follow.
+    fn linearized(
+        &self,
+        name: &[u8],
+        changes: &[CollectionChange<'_>],
+        with_refusals: bool,
+    ) -> Linearizations {
+        let is_part = |refusal: &&CollectionChange<'_>| with_refusals && refusal.collection() == name;
+        let all = changes.iter().chain(self.refusals.iter().filter(is_part));
+        let calls: Vec<_> = all.map(CollectionChange::as_call).collect();
+        linearize(name, self.base, &calls)
+    }
+
+    /// Returns true if the result of a change is known.
+    pub(super) fn has_results(&self) -> bool {
+        self.changes.iter().any(|change| change.result.is_some())
     }
 
     /// The legal states among which the nearest one to an illegal state is searched, each by its calls. The calls of

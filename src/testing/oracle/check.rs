@@ -9,7 +9,7 @@ use super::changes::{ChangeHistory, ChangePresence, CollectionChange};
 use super::orders::LegalOrders;
 use super::{CallProgress, Counts, CrashKind, Guarantee, Oracle, Prefix, Verdict, events_len};
 use crate::testing::model::{
-    CollectionMembers, Difference, DifferenceKind, EventId, Model, apply_collection_change,
+    CollectionMembers, Difference, DifferenceKind, EventId, Model, Structure, apply_collection_change,
     compare_collections, matches_collections,
 };
 use crate::testing::workload::Operation;
@@ -195,24 +195,33 @@ impl Oracle {
 
     /// The changes of collections since the last reopening.
     fn change_history(&self, crash: CrashKind) -> ChangeHistory<'_> {
-        let changes = self.possible_calls(Operation::is_collection_change);
+        let calls = self.calls.iter().enumerate().skip(self.recovered_len);
+        let changes = calls.filter(|(_, call)| call.operation.is_collection_change());
+        let changes =
+            changes.filter(|(_, call)| call.progress != CallProgress::Refused || call.change.is_some());
         let changes = changes.map(|(index, call)| {
             let is_guaranteed = self.is_guaranteed(crash, call.progress, self.durable_changes);
+            let refused_at = call.change.map(|(_, end)| end);
             let (presence, ended_len_at_end) = match call.progress {
+                CallProgress::Refused => (ChangePresence::Guaranteed, refused_at.unwrap_or(u64::MAX)),
                 CallProgress::Acknowledged(end) if is_guaranteed => (ChangePresence::Guaranteed, end),
                 CallProgress::Acknowledged(end) => (ChangePresence::Acknowledged, end),
                 CallProgress::Failed(end) => (ChangePresence::Unknown, end),
-                CallProgress::InFlight | CallProgress::Refused => (ChangePresence::Unknown, u64::MAX),
+                CallProgress::InFlight => (ChangePresence::Unknown, u64::MAX),
             };
             CollectionChange {
                 call: index,
                 operation: &call.operation,
                 presence,
+                result: call.change.map(|(result, _)| result),
                 ended_len_at_begin: call.begun_after_end,
                 ended_len_at_end,
             }
         });
-        ChangeHistory::new(self.base.collections(), changes.collect())
+        let is_effect =
+            |change: &CollectionChange<'_>| self.calls[change.call].progress != CallProgress::Refused;
+        let (changes, refusals) = changes.partition(is_effect);
+        ChangeHistory::new(self.base.collections(), changes, refusals)
     }
 
     /// The legal changes that equal the found collections, or the differences from the nearest legal collections.
@@ -225,7 +234,16 @@ impl Oracle {
         }
         let candidates = history.candidates(found);
         let differences = candidates.map(|order| compare_collections(&self.collections_after(&order), found));
-        let nearest = differences.min_by_key(Vec::len).unwrap_or_default();
+        let mut nearest = differences.min_by_key(Vec::len).unwrap_or_default();
+        if nearest.is_empty() && history.has_results() {
+            nearest.push(Difference {
+                structure: Structure::Collection,
+                ..Difference::of_log(
+                    "the collections after an order of the changes that gives the result of each",
+                    "the collections after another order",
+                )
+            });
+        }
         NearestOrder::new(history.acknowledged(), nearest)
     }
 

@@ -23,6 +23,9 @@
 //! [`Error::OutcomeUnknown`] was refused and must not be in the state. A change of a collection that ended before another
 //! one began took effect before it. Changes that overlap in time may have taken effect in either order.
 //!
+//! A schedule sweep also records the results of changes of collections and the values of reads. These results must be those
+//! of an order of the calls, and a legal state is one after such an order.
+//!
 //! Each operation holds the time of its clock. This time determines which events must be set back, and which calls must
 //! be refused because an event is too far ahead. Any other result of the database is a finding.
 //!
@@ -30,11 +33,17 @@
 
 mod changes;
 mod check;
+mod found_read;
+mod linearization;
 mod orders;
+mod reads;
+mod results;
 #[cfg(test)]
 mod tests;
 mod verdict;
 
+pub(in crate::testing) use found_read::{FoundRead, ReadBegin};
+pub(in crate::testing) use linearization::ChangeResult;
 pub use verdict::{Counts, Prefix, Verdict};
 
 use std::borrow::Cow;
@@ -46,6 +55,7 @@ pub use super::model::{Difference, DifferenceKind, EventId, Structure, Subject};
 use super::model::{List, Model, StatePart};
 use super::workload::{Operation, SessionEnd, is_ahead_of_clock};
 use crate::{Durability, Error, Receipt, Schema, SetBack};
+use found_read::OracleRead;
 
 /// The promise of an acknowledgement for a power loss. After a process crash every acknowledged call survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -108,6 +118,8 @@ struct OracleCall {
     operation: Arc<Operation>,
     set_back: Option<SetBack>,
     progress: CallProgress,
+    /// The result of a change of a collection, if it is known, and the number of calls that ended up to this end.
+    change: Option<(ChangeResult, u64)>,
     /// The sequence number of the frame, if the database returned it.
     sequence: Option<u64>,
     /// The number of calls that ended before the call began.
@@ -147,6 +159,8 @@ pub struct Oracle {
     /// First the frames and the changes of the schema that the last reopening recovered, which no crash can lose. Then
     /// every call since the last reopening.
     calls: List<OracleCall>,
+    /// The reads since the last reopening.
+    reads: Vec<OracleRead>,
     /// The number of recovered frames and changes of the schema at the beginning of `calls`.
     recovered_len: usize,
     /// The id of the first element of `calls`.
@@ -209,6 +223,7 @@ impl Oracle {
         Self {
             guarantee,
             calls: List::from_iter([]),
+            reads: Vec::new(),
             recovered_len: 0,
             first_id: 0,
             ended_len: 0,
@@ -242,6 +257,7 @@ impl Oracle {
             set_back,
             operation: Arc::new(operation.into_owned()),
             progress,
+            change: None,
             sequence: None,
             begun_after_end: self.ended_len,
             begun_after_sequence: self.last_acknowledged,
@@ -412,6 +428,7 @@ impl Oracle {
         self.recovered_len = recovered.len();
         self.first_id += self.calls.len() - recovered.len();
         self.calls = recovered;
+        self.reads.clear();
         self.head = base.clone();
         self.base = base;
         self.earlier_openings.extend(self.opening.take());

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::testing::SimDisk;
 use crate::testing::lock::lock;
-use crate::testing::oracle::{OpId, Oracle};
+use crate::testing::oracle::{ChangeResult, FoundRead, OpId, Oracle, ReadBegin};
 use crate::testing::scheduler::primitives::{Builder, JoinHandle};
 use crate::testing::scheduler::{ScheduledThread, StepAction, unscheduled};
 use crate::testing::sim_disk::Side;
@@ -17,6 +17,9 @@ use crate::testing::workload::{Operation, STANDARD_NOW_MS, is_ahead_of_clock};
 use crate::{EntityId, Error, Receipt, SignalId, TidalDb};
 
 type NotedResult = Result<Option<Receipt>, Error>;
+
+/// The number of related items that a read returns at most.
+const RELATED_LEN_MAX: usize = 3;
 
 /// The open database of a scheduled program. Clones share it; each thread of the program has one.
 #[derive(Debug, Clone)]
@@ -34,8 +37,11 @@ pub(super) struct SharedDatabase {
 #[derive(Debug, Clone)]
 pub(super) enum CallEvent {
     Begin(Arc<Operation>),
-    /// The end of the call with this number.
-    End(usize, Arc<NotedResult>),
+    /// The end of the call with this number, and the result of a change of a collection.
+    End(usize, Arc<NotedResult>, Option<ChangeResult>),
+    BeginRead,
+    /// The values of the read with this number.
+    EndRead(usize, Arc<FoundRead>),
     /// A close succeeded. Frames up to this sequence number are durable.
     Closed(u64),
     /// The database reports the frames up to this sequence number as durable.
@@ -43,23 +49,26 @@ pub(super) enum CallEvent {
 }
 
 impl CallEvent {
-    /// A hash of the event.
-    pub(super) fn hash(&self) -> u64 {
+    /// A hash of the event. `None` for an event that changes no legal state after a crash.
+    pub(super) fn hash(&self) -> Option<u64> {
         let mut hasher = DefaultHasher::new();
         match self {
             Self::Begin(operation) => operation.to_string().hash(&mut hasher),
-            Self::End(call, result) => (call, format!("{result:?}")).hash(&mut hasher),
+            Self::End(call, result, change) => (call, format!("{result:?}"), change).hash(&mut hasher),
+            Self::BeginRead | Self::EndRead(..) => return None,
             Self::Closed(sequence) => (1, sequence).hash(&mut hasher),
             Self::Durable(sequence) => (2, sequence).hash(&mut hasher),
         }
-        hasher.finish()
+        Some(hasher.finish())
     }
 
-    /// Passes the event to the oracle. `calls` holds the ids of the calls so far.
-    fn note(&self, oracle: &mut Oracle, calls: &mut Vec<OpId>) {
+    /// Passes the event to the oracle. `calls` and `reads` hold the calls and the reads so far.
+    fn note(&self, oracle: &mut Oracle, calls: &mut Vec<OpId>, reads: &mut Vec<ReadBegin>) {
         match self {
             Self::Begin(operation) => calls.push(oracle.begin(operation)),
-            Self::End(call, result) => oracle.ended(calls[*call], result),
+            Self::End(call, result, change) => oracle.ended_with(calls[*call], result, *change),
+            Self::BeginRead => reads.push(oracle.begin_read()),
+            Self::EndRead(read, found) => oracle.read_ended(reads[*read], found),
             Self::Closed(sequence) => oracle.synced(*sequence),
             Self::Durable(sequence) => oracle.note_durable(*sequence),
         }
@@ -69,9 +78,9 @@ impl CallEvent {
 /// The oracle `base` after these events.
 pub(super) fn oracle_after(base: &Oracle, events: &[(u64, CallEvent)]) -> Oracle {
     let mut oracle = base.clone();
-    let mut calls = Vec::new();
+    let (mut calls, mut reads) = (Vec::new(), Vec::new());
     for (_, event) in events {
-        event.note(&mut oracle, &mut calls);
+        event.note(&mut oracle, &mut calls, &mut reads);
     }
     oracle
 }
@@ -87,6 +96,7 @@ pub(super) struct CallJournal {
 pub(super) struct CallJournalContent {
     pub(super) events: Vec<(u64, CallEvent)>,
     calls_len: usize,
+    reads_len: usize,
     durable_sequence: u64,
     /// True if a call of `close` began.
     pub(super) is_closing: bool,
@@ -124,30 +134,32 @@ impl CallJournal {
     fn step<T>(
         &self,
         action: StepAction,
-        (text, is_noted): (&Arc<str>, bool),
+        text: &Arc<str>,
         note: impl FnOnce(&mut CallJournalContent, u64) -> T,
     ) -> T {
         if let Some(thread) = ScheduledThread::current() {
-            thread.call_step(action, text, is_noted);
+            thread.call_step(action, text);
         }
         let position = self.disk.operations_len();
         note(&mut self.lock(), position)
     }
 
-    /// Makes a call, and its steps. `is_noted` is true if the oracle notes the call. `begin` notes its beginning, `end` its result.
+    /// Makes a call, and its steps. `begin` notes its beginning, `end` its result. `operation` is the call if the oracle
+    /// notes its result.
     fn call<T, N>(
         &self,
-        (text, is_noted): (&Arc<str>, bool),
+        (text, operation): (&Arc<str>, Option<&Operation>),
         begin: impl FnOnce(&mut CallJournalContent, u64) -> N,
         call: impl FnOnce() -> Result<T, Error>,
         end: impl FnOnce(&mut CallJournalContent, u64, N, &Result<T, Error>),
     ) -> Result<T, Error> {
-        let begun = self.step(StepAction::BeginCall, (text, is_noted), begin);
+        let begun = self.step(StepAction::BeginCall, text, begin);
         let panics = PanickedCall(self);
         let result = call();
         std::mem::forget(panics);
-        self.step(StepAction::EndCall, (text, is_noted), |content, position| {
+        self.step(StepAction::EndCall, text, |content, position| {
             if let Err(error) = &result
+                && !operation.is_some_and(|operation| is_refused_change(operation, error))
                 && let Some(failure) = content.note_error(error, self.disk.has_any_failure())
             {
                 content.failures.push(format!("{text} failed: {failure}"));
@@ -176,11 +188,20 @@ impl CallJournalContent {
                 self.is_poisoned = true;
                 has_failure || self.has_panic
             }
-            Error::CollectionExists { .. } | Error::UnknownCollection { .. } => true,
             error => is_ahead_of_clock(error),
         };
         (!is_expected).then(|| error_chain(error))
     }
+}
+
+/// Returns true if the error refuses the change of a collection because of the collections that exist. The oracle checks
+/// that they explain it.
+fn is_refused_change(operation: &Operation, error: &Error) -> bool {
+    let is_refusal = matches!(
+        error,
+        Error::CollectionExists { .. } | Error::UnknownCollection { .. }
+    );
+    is_refusal && operation.is_collection_change()
 }
 
 /// The error of a call whose outcome is unknown, or the error itself.
@@ -241,24 +262,47 @@ impl ScheduledDatabase {
     /// # Errors
     /// The error of the call.
     pub fn apply(&self, operation: &Operation) -> Result<Option<Receipt>, Error> {
+        self.apply_by(operation, |db| match operation {
+            Operation::AddToCollection(name, entity) => Ok((None, db.add_to_collection(name, *entity)?)),
+            Operation::RemoveFromCollection(name, entity) => {
+                Ok((None, db.remove_from_collection(name, *entity)?))
+            }
+            _ => Ok((operation.apply(db)?, true)),
+        })
+    }
+
+    /// Makes one call by `call`, which returns true if it changed the collection of the operation.
+    pub(super) fn apply_by(
+        &self,
+        operation: &Operation,
+        call: impl FnOnce(&TidalDb) -> Result<(Option<Receipt>, bool), Error>,
+    ) -> Result<Option<Receipt>, Error> {
         let begin = |content: &mut CallJournalContent, position| {
             let event = CallEvent::Begin(Arc::new(operation.clone()));
             content.events.push((position, event));
             content.calls_len += 1;
             (content.calls_len - 1, content.is_poisoned)
         };
-        let end = |content: &mut CallJournalContent, position, (call, was_poisoned), result: &NotedResult| {
+        let end = |content: &mut CallJournalContent,
+                   position,
+                   (call, was_poisoned),
+                   result: &Result<(Option<Receipt>, bool), Error>| {
             if result.is_ok() && was_poisoned && (operation.is_frame() || operation.is_collection_change()) {
                 content.failures.push(format!(
                     "{operation} returned Ok after an earlier call reported a poisoned handle"
                 ));
             }
-            let event = CallEvent::End(call, Arc::new(copy_of(result)));
+            let change = operation
+                .is_collection_change()
+                .then(|| change_of(result))
+                .flatten();
+            let event = CallEvent::End(call, Arc::new(copy_of(result)), change);
             content.events.push((position, event));
         };
-        let call = || operation.apply(self.db());
         let journal = &self.shared.journal;
-        journal.call((&operation.to_string().into(), true), begin, call, end)
+        let text = operation.to_string().into();
+        let result = journal.call((&text, Some(operation)), begin, || call(self.db()), end);
+        result.map(|(receipt, _)| receipt)
     }
 
     /// Closes the database. The oracle expects that every acknowledged call is durable.
@@ -275,42 +319,87 @@ impl ScheduledDatabase {
         };
         self.shared
             .journal
-            .call((&"close".into(), true), begin, || self.db().close(), end)
+            .call((&"close".into(), None), begin, || self.db().close(), end)
     }
 
-    /// Reads the score of signal 0 for half-life 0, the related items and the collections. The score must be finite.
+    /// Reads the score of signal 0 for half-life 0, the related items and the members of all collections. The oracle checks
+    /// the values.
     ///
     /// # Errors
     /// The error of the first read that fails.
     pub(super) fn read(&self, entity: EntityId) -> Result<(), Error> {
+        self.read_by(entity, |db| Self::values_of(db, entity))
+    }
+
+    /// The values of a read.
+    pub(super) fn values_of(db: &TidalDb, entity: EntityId) -> Result<FoundRead, Error> {
+        let (signal, now_ms) = (SignalId(0), STANDARD_NOW_MS);
+        let score = db.score(entity, signal, 0, now_ms)?;
+        let related = db.related(entity, RELATED_LEN_MAX, now_ms)?;
+        let names = db.collections()?;
+        let mut members = Vec::with_capacity(names.len());
+        for name in &names {
+            let found = match db.collection_members(name) {
+                Ok(found) => Some(found),
+                Err(Error::UnknownCollection { .. }) => None,
+                Err(error) => return Err(error),
+            };
+            members.push((name.clone(), found));
+        }
+        Ok(FoundRead {
+            entity,
+            signal,
+            now_ms,
+            score,
+            related,
+            related_len_max: RELATED_LEN_MAX,
+            names,
+            members,
+        })
+    }
+
+    /// Makes a read by `read`.
+    pub(super) fn read_by(
+        &self,
+        entity: EntityId,
+        read: impl FnOnce(&TidalDb) -> Result<FoundRead, Error>,
+    ) -> Result<(), Error> {
+        let begin = |content: &mut CallJournalContent, position| {
+            content.events.push((position, CallEvent::BeginRead));
+            content.reads_len += 1;
+            content.reads_len - 1
+        };
+        let end =
+            |content: &mut CallJournalContent, position, number, result: &Result<Arc<FoundRead>, Error>| {
+                if let Ok(found) = result {
+                    let event = CallEvent::EndRead(number, Arc::clone(found));
+                    content.events.push((position, event));
+                }
+            };
         let text: Arc<str> = format!("read:{entity}").into();
-        let db = self.db();
-        let read = || {
-            let score = db.score(entity, SignalId(0), 0, STANDARD_NOW_MS)?;
-            db.related(entity, 3, STANDARD_NOW_MS)?;
-            db.collections()?;
-            Ok(score)
-        };
-        let end = |content: &mut CallJournalContent, _, (), result: &Result<f64, Error>| {
-            if let Ok(score) = result
-                && !score.is_finite()
-            {
-                content
-                    .failures
-                    .push(format!("the score of entity {entity} is {score}"));
-            }
-        };
+        let read = || read(self.db()).map(Arc::new);
         self.shared
             .journal
-            .call((&text, false), |_, _| (), read, end)
+            .call((&text, None), begin, read, end)
             .map(drop)
     }
 }
 
-/// The parts of a result that the oracle reads.
-fn copy_of(result: &NotedResult) -> NotedResult {
+/// The result of a change of a collection. `None` for an error of another cause.
+fn change_of<T>(result: &Result<(T, bool), Error>) -> Option<ChangeResult> {
     match result {
-        Ok(receipt) => Ok(*receipt),
+        Ok((_, true)) => Some(ChangeResult::Changed),
+        Ok((_, false)) => Some(ChangeResult::Unchanged),
+        Err(Error::CollectionExists { .. }) => Some(ChangeResult::Exists),
+        Err(Error::UnknownCollection { .. }) => Some(ChangeResult::Unknown),
+        Err(_) => None,
+    }
+}
+
+/// The parts of a result that the oracle reads.
+fn copy_of(result: &Result<(Option<Receipt>, bool), Error>) -> NotedResult {
+    match result {
+        Ok((receipt, _)) => Ok(*receipt),
         Err(error) if error.outcome_is_unknown() => Err(Error::OutcomeUnknown {
             receipt: error.receipt(),
             source: Box::new(Error::Closed),

@@ -91,9 +91,10 @@ impl Judge {
             while let Some((at, event)) = events.get(events_len)
                 && *at <= position
             {
-                let hash = event.hash();
-                hash.hash(&mut history);
-                hash.hash(&mut calls);
+                if let Some(hash) = event.hash() {
+                    hash.hash(&mut history);
+                    hash.hash(&mut calls);
+                }
                 events_len += 1;
             }
             if position >= start && self.positions.insert(history.finish()) {

@@ -8,7 +8,8 @@
 //! |---|---|
 //! | the images of a process crash and of a power loss at each disk operation of the program, at most [`images_max`](ScheduleSweep::images_max) for each | the [oracle](crate::testing::oracle) at that position |
 //! | the state in memory at the end | the oracle |
-//! | the result of each call | the results that the run explains: a fault, a close |
+//! | an error of a call | the errors that the run explains: a fault, a close |
+//! | the results of changes of collections, and the values that a `read` of a [`Program`] returns | the results of the orders in which the calls can have taken effect |
 //! | the end of all threads | a panic of a thread or a call, a deadlock, a lost wake-up and an endless spin are findings at once |
 //! | the steps of the program | the same schedule must give the same steps |
 //! | the disk after a close | no operation after the release of the directory's lock |

@@ -18,7 +18,8 @@ pub enum ProgramCall {
     Apply(Operation),
     /// [`ScheduledDatabase::close`].
     Close,
-    /// A read of the score of an entity for signal 0, of its related items and of the collections.
+    /// A read of the score of an entity for signal 0, of its related items, and of the collections and their members. The
+    /// oracle checks the values.
     Read(EntityId),
 }
 

@@ -213,9 +213,12 @@ impl<'a> ProgramRunner<'a> {
         let Some(judge) = &mut self.judge else {
             return Ok(());
         };
+        let oracle = judge.oracle_after(&content.events);
+        if let Some(result) = oracle.wrong_result() {
+            return Err(Failure::new(FailureKind::Wrong, result));
+        }
         match &end.state {
             Some(Ok(state)) => {
-                let oracle = judge.oracle_after(&content.events);
                 let verdict =
                     oracle.check_export(CrashKind::ProcessCrash, &state.export, state.last_sequence);
                 if !verdict.is_ok() {

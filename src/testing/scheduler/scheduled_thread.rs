@@ -106,11 +106,10 @@ impl ScheduledThread {
         }
     }
 
-    /// Makes the step at the beginning or the end of a call. `is_noted` is true if the oracle notes the call.
-    pub(in crate::testing) fn call_step(&self, action: StepAction, text: &Arc<str>, is_noted: bool) {
-        let object = if is_noted { CALLS } else { 0 };
+    /// Makes the step at the beginning or the end of a call.
+    pub(in crate::testing) fn call_step(&self, action: StepAction, text: &Arc<str>) {
         let place = Place::Text(Arc::clone(text));
-        self.scheduler.step_with(self.index, action, object, place);
+        self.scheduler.step_with(self.index, action, CALLS, place);
     }
 
     /// Allows or forbids deviations at later decisions.

@@ -4,6 +4,7 @@ mod changes;
 mod concurrent;
 mod engine;
 mod frames;
+mod results;
 mod sessions;
 mod times;
 

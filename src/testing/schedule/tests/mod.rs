@@ -4,6 +4,7 @@
 mod panics;
 mod pruning;
 mod real_threads;
+mod results;
 mod slices;
 mod sweeps;
 mod threads_case;

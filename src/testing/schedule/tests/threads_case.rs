@@ -243,8 +243,10 @@ impl ThreadsCase {
         let is_readable = !content.is_closing && !content.has_panic;
         let events = content.events.clone();
         drop(content);
+        let oracle = self.oracle(&events);
+        assert_eq!(oracle.wrong_result(), None, "{self:?}");
         if is_readable {
-            let verdict = self.oracle(&events).check(CrashKind::ProcessCrash, database.db());
+            let verdict = oracle.check(CrashKind::ProcessCrash, database.db());
             assert!(verdict.is_ok(), "{self:?}: in memory: {verdict}");
         }
         let has_closed = events
