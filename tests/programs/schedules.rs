@@ -46,6 +46,8 @@ struct ScheduleArguments {
     first_seed: u64,
     runs: u64,
     workers: usize,
+    /// The index of the part to run, and the number of parts.
+    part: (usize, usize),
     time: Duration,
     ends_at_finding: bool,
     file: Option<PathBuf>,
@@ -82,8 +84,13 @@ fn arguments() -> Result<ScheduleArguments, ExitCode> {
         )
         .option(
             "--workers N",
-            2,
-            "the number of sweeps that run at the same time",
+            4,
+            "the number of sweeps that run at the same time; two for each core are fastest",
+        )
+        .option(
+            "--part K/N",
+            "1/1",
+            "runs one of N parts of the programs, for several processes or machines",
         )
         .option(
             "--minutes N",
@@ -129,6 +136,7 @@ fn arguments() -> Result<ScheduleArguments, ExitCode> {
             first_seed: given.number("--seed", 0..=u64::MAX)?,
             runs: given.number("--runs", 1..=u64::MAX)?,
             workers: given.number("--workers", 1..=64)? as usize,
+            part: part(given.texts("--part").last().map_or("1/1", String::as_str))?,
             time: given.minutes("--minutes")?,
             ends_at_finding: given.has("--first"),
             file: given.path("--file"),
@@ -142,6 +150,16 @@ fn arguments() -> Result<ScheduleArguments, ExitCode> {
     })
 }
 
+/// The index and the number of the parts in `K/N`.
+fn part(text: &str) -> Result<(usize, usize), String> {
+    let numbers = text.split_once('/');
+    let numbers = numbers.and_then(|(part, parts)| Some((part.parse().ok()?, parts.parse().ok()?)));
+    match numbers {
+        Some((part, parts)) if (1..=parts).contains(&part) => Ok((part - 1, parts)),
+        _ => Err(format!("--part {text}: a part is K/N, with K from 1 to N")),
+    }
+}
+
 /// The logs of the pairs and the listed programs: of 1 frame (no checkpoint is due) and of 12 frames (one is due), each
 /// under each policy.
 const SETTINGS: [(usize, Durability); 6] = [
@@ -153,37 +171,66 @@ const SETTINGS: [(usize, Durability); 6] = [
     (12, POLICIES[2]),
 ];
 
-/// The order of the sweeps: a set, the indices of its settings, the largest number of preemptions, and whether there are
-/// faults. Each row costs more time than the one before it, and contains the schedules of earlier rows. The first group of
-/// the listed programs comes early: with every event synced, records on several threads share a sync.
-const ROWS: [(&str, Range<usize>, u32, bool); 10] = [
-    ("pairs", 0..1, 1, false),
-    ("pairs", 0..1, 1, true),
-    ("listed", 0..1, 1, false),
-    ("pairs", 1..6, 1, false),
-    ("pairs", 1..6, 1, true),
-    ("pairs", 0..1, PREEMPTIONS_MAX, true),
-    ("listed", 0..6, 1, true),
-    ("pairs", 1..3, PREEMPTIONS_MAX, true),
-    ("listed", 0..3, PREEMPTIONS_MAX, true),
-    ("pairs", 3..6, PREEMPTIONS_MAX, true),
+/// The sweeps of the programs of a set, with some of [`SETTINGS`].
+struct Row {
+    set: &'static str,
+    settings: Range<usize>,
+    preemptions: u32,
+    has_faults: bool,
+    schedules_max: u64,
+}
+
+const fn row(set: &'static str, settings: Range<usize>, preemptions: u32, has_faults: bool) -> Row {
+    Row {
+        set,
+        settings,
+        preemptions,
+        has_faults,
+        schedules_max: u64::MAX,
+    }
+}
+
+/// The first schedules of each program. They have the fewest deviations, which most bugs do not need more of.
+const fn first_schedules(set: &'static str) -> Row {
+    let all = row(set, 0..1, 1, false);
+    Row {
+        schedules_max: 300,
+        ..all
+    }
+}
+
+/// The order of the sweeps. Each row costs more time than the one before it, and contains the schedules of earlier rows.
+const ROWS: [Row; 12] = [
+    first_schedules("pairs"),
+    first_schedules("listed"),
+    row("pairs", 0..1, 1, true),
+    row("pairs", 1..6, 1, false),
+    row("listed", 0..1, 1, false),
+    row("pairs", 1..6, 1, true),
+    row("pairs", 0..1, PREEMPTIONS_MAX, true),
+    row("listed", 0..3, 1, true),
+    row("pairs", 1..3, PREEMPTIONS_MAX, true),
+    row("listed", 3..6, 1, true),
+    row("pairs", 3..6, PREEMPTIONS_MAX, true),
+    row("listed", 0..6, PREEMPTIONS_MAX, true),
 ];
 
 /// The sweeps of the chosen sets.
 fn sweeps(arguments: &ScheduleArguments) -> Vec<ScheduleSweep> {
     let mut sweeps = Vec::new();
-    for (set, settings, preemptions, has_faults) in ROWS {
-        for (frames_len, policy) in &SETTINGS[settings] {
-            let programs = match set {
-                _ if !arguments.has(set) => Vec::new(),
+    for row in ROWS {
+        for (frames_len, policy) in &SETTINGS[row.settings] {
+            let programs = match row.set {
+                set if !arguments.has(set) => Vec::new(),
                 "pairs" => programs::pairs(*frames_len),
                 _ => programs::listed(*frames_len),
             };
             sweeps.extend(programs.into_iter().map(|program| {
                 ScheduleSweep::of(program)
                     .durability(*policy)
-                    .preemptions_max(preemptions.min(arguments.preemptions_max))
-                    .faults(has_faults && arguments.has_faults)
+                    .preemptions_max(row.preemptions.min(arguments.preemptions_max))
+                    .faults(row.has_faults && arguments.has_faults)
+                    .schedules_max(row.schedules_max)
             }));
         }
     }
@@ -365,7 +412,12 @@ fn explore(arguments: &ScheduleArguments) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let mut sweeps = sweeps(arguments);
+    let (part, parts_len) = arguments.part;
+    let mut sweeps: Vec<_> = sweeps(arguments)
+        .into_iter()
+        .skip(part)
+        .step_by(parts_len)
+        .collect();
     let sweeps_len = sweeps.len() as u64;
     if let Some(SweepFile { done, .. }) = &file {
         sweeps.retain(|sweep| !done.contains(&sweep.description()));
@@ -378,7 +430,7 @@ fn explore(arguments: &ScheduleArguments) -> ExitCode {
     let mut ended_by_time = 0;
     for report in reports {
         totals.add(&report);
-        if report.end == ScheduleSweepEnd::Limit {
+        if report.end == ScheduleSweepEnd::Time {
             ended_by_time += 1;
             continue;
         }

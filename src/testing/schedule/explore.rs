@@ -140,10 +140,17 @@ impl<'a> ScheduleExplorer<'a> {
         }
     }
 
-    pub(super) fn is_over(&self) -> bool {
+    /// Returns true if a limit ends the sweep now, and notes which one.
+    pub(super) fn is_over(&mut self) -> bool {
         let bounds = &self.sweep.bounds;
-        self.report.schedules >= bounds.schedules_max
-            || bounds.time.is_some_and(|time| self.begun.elapsed() >= time)
+        if self.report.schedules >= bounds.schedules_max {
+            self.report.end = ScheduleSweepEnd::SchedulesMax;
+        } else if bounds.time.is_some_and(|time| self.begun.elapsed() >= time) {
+            self.report.end = ScheduleSweepEnd::Time;
+        } else {
+            return false;
+        }
+        true
     }
 
     fn run_all(&mut self) {
@@ -157,7 +164,6 @@ impl<'a> ScheduleExplorer<'a> {
         });
         while let Some(pending) = self.pop() {
             if self.is_over() {
-                self.report.end = ScheduleSweepEnd::Limit;
                 return;
             }
             let run = self.runner.run_plan(&pending.plan);

@@ -62,7 +62,8 @@
 //! - Memory is sequentially consistent. A bug that only a weaker memory order shows is not found.
 //! - Only threads that [`ScheduledDatabase::spawn`] or [`primitives::Builder`] start are scheduled. The sweep uses the
 //!   embedded store.
-//! - Spurious wake-ups are not explored.
+//! - Spurious wake-ups are not explored. The counts of `Arc` and thread-locals are no steps: a replaced file of the embedded
+//!   store is removed when no reader holds its `Arc`, and the order of the two is not explored.
 //! - A run has at most 32 threads and 2 million steps. A thread that yields 10,000 times, while no step changes an object,
 //!   spins forever. A run in which only timers fire, 1000 times in a row, is stuck. The threads of a stuck run, and their
 //!   memory, stay until the process ends.

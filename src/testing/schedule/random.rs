@@ -6,7 +6,6 @@
 use super::explore::{ScheduleExplorer, deviations_of};
 use super::finding::{ReplayedSchedule, ScheduleFinding};
 use super::line::{PlannedFault, SchedulePlan};
-use super::report::ScheduleSweepEnd;
 use super::runner::Run;
 use crate::testing::scheduler::{Chooser, DrawBelow};
 use crate::testing::workload::Random;
@@ -20,7 +19,6 @@ impl ScheduleExplorer<'_> {
         let default = self.runner.run_plan(&SchedulePlan::default());
         for number in 0..schedules {
             if self.is_over() {
-                self.report.end = ScheduleSweepEnd::Limit;
                 return;
             }
             let random = Random::new(seed.wrapping_add(number));

@@ -14,8 +14,10 @@ pub enum ScheduleSweepEnd {
     Complete,
     /// The given number of [random](ScheduleSweep::random) schedules ran.
     Sampled,
-    /// [`schedules_max`](ScheduleSweep::schedules_max) or [`time`](ScheduleSweep::time) ended the sweep.
-    Limit,
+    /// [`schedules_max`](ScheduleSweep::schedules_max) ended the sweep.
+    SchedulesMax,
+    /// [`time`](ScheduleSweep::time) ended the sweep.
+    Time,
     /// The sweep ended at its finding.
     Finding,
 }
@@ -25,7 +27,8 @@ impl fmt::Display for ScheduleSweepEnd {
         f.pad(match self {
             Self::Complete => "no finding, complete",
             Self::Sampled => "no finding, random schedules",
-            Self::Limit => "no finding, ended at a limit",
+            Self::SchedulesMax => "no finding, ended by schedules_max",
+            Self::Time => "no finding, ended by time",
             Self::Finding => "1 finding",
         })
     }

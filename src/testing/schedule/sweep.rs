@@ -243,7 +243,8 @@ impl ScheduleSweep {
         self
     }
 
-    /// The preemptions, faults or seeds, the program and its settings, as in reports. The other bounds are not part of it.
+    /// The preemptions, faults or seeds, `schedules_max` if it is set, the program and its settings, as in reports. The other
+    /// bounds are not part of it.
     pub fn description(&self) -> String {
         let bounds = &self.bounds;
         let schedules = match bounds.random {
@@ -251,7 +252,11 @@ impl ScheduleSweep {
             None => format!("preemptions={}", bounds.preemptions_max),
         };
         let faults = if bounds.has_faults { " faults" } else { "" };
-        format!("{schedules}{faults} {}", self.text())
+        let limit = match bounds.schedules_max {
+            u64::MAX => String::new(),
+            schedules => format!(" schedules_max={schedules}"),
+        };
+        format!("{schedules}{faults}{limit} {}", self.text())
     }
 }
 

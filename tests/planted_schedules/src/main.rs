@@ -61,7 +61,7 @@ fn arguments() -> Result<PlantArguments, ExitCode> {
             "prints the names of the bugs, the promises that they break, and the kinds of their findings",
         )
         .option("--minutes N", 5, "the time to find each bug; fractions are legal")
-        .option("--workers N", 2, "the number of sweeps that run at the same time")
+        .option("--workers N", 4, "the number of sweeps that run at the same time")
         .option(
             "--file PATH",
             "",

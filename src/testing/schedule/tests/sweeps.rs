@@ -264,8 +264,8 @@ fn a_sweep_of_threads_is_clean_only_if_they_use_the_same_primitives() {
 #[test]
 fn a_limit_ends_a_sweep_that_is_not_complete() {
     let sweep = || ScheduleSweep::of(program(TWO_ADDS));
-    assert_eq!(sweep().schedules_max(3).run().end, ScheduleSweepEnd::Limit);
-    assert_eq!(sweep().time(Duration::ZERO).run().end, ScheduleSweepEnd::Limit);
+    assert_eq!(sweep().schedules_max(3).run().end, ScheduleSweepEnd::SchedulesMax);
+    assert_eq!(sweep().time(Duration::ZERO).run().end, ScheduleSweepEnd::Time);
     assert_eq!(sweep().random(1, 3).run().end, ScheduleSweepEnd::Sampled);
 }
 
