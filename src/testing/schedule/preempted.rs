@@ -1,6 +1,6 @@
 //! The steps before which a schedule preempts threads, and their conflicts with the steps of other threads.
 
-use crate::testing::scheduler::{Step, StepAction, bit};
+use crate::testing::scheduler::{Step, StepAction, bit, id_can_differ};
 
 /// The next step of a thread that is preempted.
 #[derive(Clone)]
@@ -21,9 +21,10 @@ impl PreemptedStep {
             || (releases && step.action == StepAction::TryLock)
     }
 
-    /// A wait uses two objects. Accesses are compared only with one.
+    /// A wait uses two objects, and accesses are compared only with one. Accesses to an object that has other ids in other
+    /// runs cannot be compared.
     pub(super) fn can_be_deferred(&self) -> bool {
-        !matches!(self.action, StepAction::Wait { .. })
+        !matches!(self.action, StepAction::Wait { .. }) && !id_can_differ(self.object)
     }
 
     /// Returns true if another thread made a step before `end` whose order to the preempted step matters, or waits at

@@ -20,4 +20,4 @@ pub(in crate::testing) use decision::{Chooser, DecisionKind, Deviations, DrawBel
 pub(in crate::testing) use record::{RunEnd, ScheduledRun};
 pub(in crate::testing) use scheduled_thread::{ScheduledThread, file_step, note_fault, run, unscheduled};
 pub(in crate::testing) use state::bit;
-pub(in crate::testing) use step::{LastAccess, Step, StepAction};
+pub(in crate::testing) use step::{LastAccess, Step, StepAction, id_can_differ};

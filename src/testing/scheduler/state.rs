@@ -182,10 +182,13 @@ impl SchedulerState {
         self.threads.len() - 1
     }
 
-    /// The id of an object. The first thread that uses the object determines it.
+    /// The id of an object. The first thread that uses the object determines it. If other threads exist then, another
+    /// schedule can give the object another id.
     pub(super) fn id_of(&mut self, key: &ObjectKey, run: u64, thread: usize) -> u64 {
+        let mut threads = self.threads.iter().enumerate();
+        let is_alone = threads.all(|(index, other)| index == thread || other.status == ThreadStatus::Ended);
         let thread = &self.threads[thread];
-        key.id(run, || mix(thread.last_step_hash, thread.steps_len))
+        key.id(run, !is_alone, || mix(thread.last_step_hash, thread.steps_len))
     }
 
     pub(super) fn object(&mut self, id: u64) -> &mut ObjectState {
@@ -393,7 +396,8 @@ impl SchedulerState {
             object: id,
             place,
         } = self.threads[thread].pending.clone();
-        let before = mix(mix(self.threads[thread].last_step_hash, action.code()), id);
+        // The steps before determine the object, so its id is no part of the hash.
+        let before = mix(self.threads[thread].last_step_hash, action.code());
         let event = if id == 0 {
             before
         } else {

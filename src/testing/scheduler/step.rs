@@ -209,6 +209,14 @@ pub(in crate::testing) const THREAD_NUMBERS: u64 = 3;
 /// The number of low bits of an [`ObjectKey`] that hold the id of the object. The other bits hold the run.
 const ID_BITS: u32 = 40;
 
+/// The bit of the ids that can differ in another schedule.
+const CAN_DIFFER: u64 = 1 << (ID_BITS - 1);
+
+/// Returns true if another schedule can give the object with this id another one.
+pub(in crate::testing) fn id_can_differ(id: u64) -> bool {
+    id & CAN_DIFFER != 0
+}
+
 /// The id of an object that threads share, assigned at its first use in a run. The same schedule gives an object the
 /// same id in every run.
 #[derive(Debug)]
@@ -219,8 +227,9 @@ impl ObjectKey {
         Self(AtomicU64::new(0))
     }
 
-    /// The id in the run with the number `run`. `new_id` gives the id of an object that the run has not used yet.
-    pub(in crate::testing) fn id(&self, run: u64, new_id: impl FnOnce() -> u64) -> u64 {
+    /// The id in the run with the number `run`. `new_id` gives the id of an object that the run has not used yet;
+    /// `can_differ` is true if another schedule can give it another one.
+    pub(in crate::testing) fn id(&self, run: u64, can_differ: bool, new_id: impl FnOnce() -> u64) -> u64 {
         let run = run << ID_BITS;
         let mask = (1 << ID_BITS) - 1;
         let key = self.0.load(Ordering::Relaxed);
@@ -228,7 +237,8 @@ impl ObjectKey {
             return key & mask;
         }
         // The ids up to `THREAD_NUMBERS` are not ids of objects in memory.
-        let id = (new_id() & mask).max(THREAD_NUMBERS + 1);
+        let id = (new_id() & (mask >> 1)).max(THREAD_NUMBERS + 1);
+        let id = if can_differ { id | CAN_DIFFER } else { id };
         self.0.store(run | id, Ordering::Relaxed);
         id
     }
